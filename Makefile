@@ -1,0 +1,52 @@
+# Everything a user or a contributor runs. `make demo` and `make test` need Python >= 3.11, make and a package index.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+
+.PHONY: help setup demo test check lint types format bench stubs lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## install what the demo and the tests need into .venv/
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: setup ## a whole market on the embedded network
+	$(BIN)/goldengrain demo
+
+test: setup lint types ## what a contributor runs, under 6 minutes
+	$(BIN)/pytest -m "not check and not fabric" --numprocesses 2 --cov --cov-report=term:skip-covered
+
+check: setup ## the rest: other languages' clients, torch, long random runs, packaging
+	$(BIN)/pytest -m "check or fabric"
+
+lint: setup ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## mypy, strict
+	$(BIN)/mypy
+
+format: setup ## write ruff's format and its safe fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## every figure that README and docs quote
+	$(BIN)/python -m benchmarks
+
+stubs: setup ## type stubs of Fabric's messages, from their descriptors
+	$(BIN)/python tools/make_stubs.py
+
+lock: setup ## write requirements.lock anew from pyproject.toml
+	$(BIN)/pip-compile --quiet --extra enclave --extra models --extra dev --strip-extras --allow-unsafe --generate-hashes \
+	  --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock pyproject.toml
+
+clean: ## remove what was built, not the virtual environment
+	rm -rf build dist *.egg-info src/*.egg-info .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,53 @@
+"""Commands and groups of ``goldengrain``: shared options, an example in each help text, coroutines as callbacks."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from goldengrain.cli.settings import shared_options
+
+
+class Command(click.Command):
+    """A command that takes the shared options and shows an example below its options."""
+
+    def __init__(self, *args: Any, example: str, **kwargs: Any) -> None:
+        kwargs["params"] = [*(kwargs.get("params") or []), *shared_options()]
+        kwargs["epilog"] = f"\b\nExample:\n  {example}"
+        super().__init__(*args, **kwargs)
+
+
+class Group(click.Group):
+    """A group that takes the shared options and makes commands of this module's kind."""
+
+    command_class = Command
+    group_class = type
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["params"] = [*(kwargs.get("params") or []), *shared_options()]
+        super().__init__(*args, **kwargs)
+
+
+def command(group: click.Group, *, example: str, name: str | None = None) -> Callable[[Callable[..., Any]], Command]:
+    """Make a function or coroutine function a command of ``group``; its docstring is the help text.
+
+    The callback gets the :class:`click.Context` first, then the command's parameters by name.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Command:
+        @wraps(function)
+        @click.pass_context
+        def call(context: click.Context, **parameters: Any) -> Any:
+            result = function(context, **parameters)
+            return asyncio.run(result) if inspect.iscoroutine(result) else result
+
+        made = click.command(cls=Command, name=name, example=example)(call)
+        group.add_command(made)
+        return made
+
+    return decorate

@@ -1,0 +1,50 @@
+"""What a person or a script sees: tables that fit a terminal, one JSON object, errors on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from goldengrain.cli.settings import Settings, settings
+
+
+def console(context: click.Context) -> Console:
+    """Where a person's output goes; with ``--json`` to standard error, so that standard output holds the object alone."""
+    return Console(stderr=settings(context).json, highlight=False)
+
+
+def emit(context: click.Context, value: Mapping[str, Any], lines: Iterable[str | Table] = ()) -> None:
+    """End a command: ``value`` as one JSON object with ``--json``, ``lines`` for a person without."""
+    if settings(context).json:
+        sys.stdout.write(json.dumps(value, indent=2 if sys.stdout.isatty() else None) + "\n")
+        return
+    out = console(context)
+    for line in lines:
+        out.print(line, soft_wrap=isinstance(line, str))
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table whose columns with numbers are set to the right."""
+    rows = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    made = Table(title=title, title_justify="left", header_style="bold")
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and all(row[index].replace(",", "").replace(".", "").isdigit() or not row[index] for row in rows)
+        made.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def print_error(chosen: Settings, code: str, message: str) -> None:
+    """An error on standard error: its stable code and what to do next."""
+    if chosen.json:
+        sys.stderr.write(json.dumps({"error": {"code": code, "message": message}}) + "\n")
+    else:
+        Console(stderr=True, highlight=False).print(f"[bold red]error[/] [bold]{code}[/]: ", end="")
+        sys.stderr.write(message + "\n")
