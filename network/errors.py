@@ -1,0 +1,144 @@
+"""Errors of the network part.
+
+GoldenGrainError
+└── NetworkError                    NETWORK_ERROR
+    ├── TopologyInvalid             TOPOLOGY_INVALID         a topology that cannot be built, with the place in the file
+    ├── TopologyConflict            TOPOLOGY_CONFLICT        this folder holds a network of another topology
+    ├── NetworkNotFound             NETWORK_NOT_FOUND        this folder holds no network
+    ├── NetworkIncomplete           NETWORK_INCOMPLETE       files of the network are missing or damaged
+    ├── NetworkNotRunning           NETWORK_NOT_RUNNING
+    ├── NetworkAlreadyRunning       NETWORK_ALREADY_RUNNING
+    ├── PortTaken                   PORT_TAKEN
+    ├── StartFailed                 START_FAILED             a process did not come up; `log_lines` says why
+    ├── StopFailed                  STOP_FAILED
+    ├── FabricProgramsMissing       FABRIC_PROGRAMS_MISSING
+    ├── ChannelJoinFailed           CHANNEL_JOIN_FAILED
+    ├── IdentityExists              IDENTITY_EXISTS
+    ├── IdentityNotFound            IDENTITY_NOT_FOUND
+    ├── IdentityInvalid             IDENTITY_INVALID
+    ├── PolicyInvalid               POLICY_INVALID           a signature policy string that does not parse
+    ├── PackageInvalid              PACKAGE_INVALID          chaincode name, version, label or address
+    └── LifecycleFailed             LIFECYCLE_FAILED         a peer refused a step of the chaincode lifecycle
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from goldengrain.chaincode.protocol.errors import GoldenGrainError
+
+
+class NetworkError(GoldenGrainError):
+    """Anything that went wrong with building, running or reaching a network."""
+
+    code = "NETWORK_ERROR"
+
+
+class TopologyInvalid(NetworkError):
+    """A topology that cannot be built. The message names the place, such as `organizations[1].domain`."""
+
+    code = "TOPOLOGY_INVALID"
+
+
+class TopologyConflict(NetworkError):
+    """The folder already holds a network whose topology differs from the one asked for."""
+
+    code = "TOPOLOGY_CONFLICT"
+
+
+class NetworkNotFound(NetworkError):
+    """The folder holds no network."""
+
+    code = "NETWORK_NOT_FOUND"
+
+
+class NetworkIncomplete(NetworkError):
+    """Files that a network needs are missing from its folder, or cannot be read."""
+
+    code = "NETWORK_INCOMPLETE"
+
+
+class NetworkNotRunning(NetworkError):
+    """The network exists, but its process does not run."""
+
+    code = "NETWORK_NOT_RUNNING"
+
+
+class NetworkAlreadyRunning(NetworkError):
+    """The network's process runs already, or another command is starting it."""
+
+    code = "NETWORK_ALREADY_RUNNING"
+
+
+class PortTaken(NetworkError):
+    """A port that the topology asks for is in use by another program."""
+
+    code = "PORT_TAKEN"
+
+
+class StartFailed(NetworkError):
+    """A process did not come up.
+
+    Attributes:
+        log_lines: the last lines of its log, oldest first; they are part of the message too.
+    """
+
+    code = "START_FAILED"
+
+    def __init__(self, message: str, log_lines: Sequence[str] = ()) -> None:
+        self.log_lines = tuple(log_lines)
+        super().__init__("\n".join([message, *(f"  | {line}" for line in log_lines)]))
+
+
+class StopFailed(NetworkError):
+    """A process is still alive although it was told to stop and then killed."""
+
+    code = "STOP_FAILED"
+
+
+class FabricProgramsMissing(NetworkError):
+    """Fabric's `peer` or `orderer` program was not found."""
+
+    code = "FABRIC_PROGRAMS_MISSING"
+
+
+class ChannelJoinFailed(NetworkError):
+    """An orderer or a peer refused to join the channel."""
+
+    code = "CHANNEL_JOIN_FAILED"
+
+
+class IdentityExists(NetworkError):
+    """An identity of that name has been issued by that organisation already."""
+
+    code = "IDENTITY_EXISTS"
+
+
+class IdentityNotFound(NetworkError):
+    """No identity of that name (or no organisation of that name) is in the network's folder."""
+
+    code = "IDENTITY_NOT_FOUND"
+
+
+class IdentityInvalid(NetworkError):
+    """A name, role or attribute that cannot go into a certificate."""
+
+    code = "IDENTITY_INVALID"
+
+
+class PolicyInvalid(NetworkError):
+    """A signature policy string that does not parse, such as an unbalanced `AND('Org1MSP.peer'`."""
+
+    code = "POLICY_INVALID"
+
+
+class PackageInvalid(NetworkError):
+    """A chaincode name, version, label or address that Fabric would not accept."""
+
+    code = "PACKAGE_INVALID"
+
+
+class LifecycleFailed(NetworkError):
+    """A peer refused a step of the chaincode lifecycle; the message has the step, the organisation and the answer."""
+
+    code = "LIFECYCLE_FAILED"

@@ -1,0 +1,120 @@
+"""MSP and TLS folders as Fabric's own tools lay them out.
+
+    msp/config.yaml                 NodeOUs: which organisational unit makes a client, peer, admin, orderer
+    msp/cacerts/ca.DOMAIN-cert.pem  identity authority
+    msp/tlscacerts/tlsca.DOMAIN-cert.pem
+    msp/keystore/priv_sk            of a node or user only
+    msp/signcerts/NAME-cert.pem     of a node or user only
+    tls/{ca.crt,server.crt,server.key}  or client.crt, client.key of a user
+
+Keys are readable by their owner only.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .certificates import CertificateAuthority, KeyPair
+from .errors import NetworkIncomplete
+
+_UNITS = ("client", "peer", "admin", "orderer")
+
+
+@dataclass(frozen=True)
+class Authorities:
+    """The two certificate authorities of an organisation; `domain` is its name in their subjects."""
+
+    domain: str
+    identity: CertificateAuthority
+    tls: CertificateAuthority
+
+    @classmethod
+    def create(cls, domain: str) -> Authorities:
+        """Make both anew."""
+        return cls(
+            domain,
+            CertificateAuthority.create(f"ca.{domain}", domain),
+            CertificateAuthority.create(f"tlsca.{domain}", domain),
+        )
+
+
+def write_authorities(folder: Path, authorities: Authorities) -> None:
+    """Write `ca`, `tlsca` and the verifying `msp` of an organisation into its folder."""
+    for kind, authority in (("ca", authorities.identity), ("tlsca", authorities.tls)):
+        _write(folder / kind / f"{kind}.{authorities.domain}-cert.pem", authority.pair.certificate_pem)
+        _write(folder / kind / "priv_sk", authority.pair.key_pem, secret=True)
+    _write_verifying_msp(folder / "msp", authorities)
+
+
+def read_authorities(folder: Path, domain: str) -> Authorities:
+    """Read what `write_authorities` wrote.
+
+    Raises:
+        NetworkIncomplete: if a file is missing or is not PEM.
+    """
+    try:
+        identity, tls = (
+            CertificateAuthority.load(
+                (folder / kind / f"{kind}.{domain}-cert.pem").read_bytes(), (folder / kind / "priv_sk").read_bytes()
+            )
+            for kind in ("ca", "tlsca")
+        )
+    except (OSError, ValueError, TypeError) as error:
+        raise NetworkIncomplete(
+            f"the certificate authorities of {domain} in {folder} cannot be read ({error}); restore the folder, or "
+            "remove the network with `goldengrain network down --purge` and make it anew"
+        ) from error
+    return Authorities(domain, identity, tls)
+
+
+def write_signing_msp(folder: Path, authorities: Authorities, name: str, identity: KeyPair) -> None:
+    """Write the `msp` folder of a node or user: what verifies its organisation, and what it signs with."""
+    _write_verifying_msp(folder, authorities)
+    _write(folder / "keystore" / "priv_sk", identity.key_pem, secret=True)
+    _write(folder / "signcerts" / f"{name}-cert.pem", identity.certificate_pem)
+
+
+def write_tls(folder: Path, authorities: Authorities, pair: KeyPair, kind: str) -> None:
+    """Write a `tls` folder; `kind` is `server` or `client`."""
+    _write(folder / "ca.crt", authorities.tls.pair.certificate_pem)
+    _write(folder / f"{kind}.crt", pair.certificate_pem)
+    _write(folder / f"{kind}.key", pair.key_pem, secret=True)
+
+
+def read_only_file(folder: Path) -> bytes:
+    """Read the one file of a folder such as `signcerts` or `keystore`.
+
+    Raises:
+        NetworkIncomplete: if there is none or more than one.
+    """
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    if len(files) != 1:
+        raise NetworkIncomplete(f"{folder} should hold exactly one file, but holds {len(files)}; restore the folder")
+    return files[0].read_bytes()
+
+
+def _write_verifying_msp(folder: Path, authorities: Authorities) -> None:
+    certificate = f"cacerts/ca.{authorities.domain}-cert.pem"
+    _write(folder / certificate, authorities.identity.pair.certificate_pem)
+    _write(folder / "tlscacerts" / f"tlsca.{authorities.domain}-cert.pem", authorities.tls.pair.certificate_pem)
+    _write(folder / "config.yaml", _node_units(certificate).encode())
+
+
+def _node_units(certificate: str) -> str:
+    lines = ["NodeOUs:", "    Enable: true"]
+    for unit in _UNITS:
+        lines += [
+            f"    {unit.capitalize()}OUIdentifier:",
+            f"        Certificate: {certificate}",
+            f"        OrganizationalUnitIdentifier: {unit}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _write(path: Path, content: bytes, *, secret: bool = False) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
