@@ -1,0 +1,154 @@
+"""Where to connect: endpoints, their TLS roots, and Fabric's common connection profile (JSON or YAML).
+
+A profile names organisations, their peers, and for each peer a URL (``grpcs://host:port`` or ``grpc://…``) with the
+certificates of the CAs that its TLS certificate chains to, inline (``pem``) or as a file (``path``, relative to the
+profile). The ``network.json`` files of hfc-py / fabric-sdk-py are such profiles and are read too.
+
+Example::
+
+    profile = ConnectionProfile.load("organizations/…/org1.example.com/connection.json")
+    async with Gateway.connect(profile.gateway(), identity, signer) as gateway: …
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from goldengrain.gateway.errors import ConnectionProfileError
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One server: ``host:port``, PEM of its TLS roots (None: no TLS), and the name to expect in its certificate.
+
+    ``server_name`` None means the host itself. ``client_certificate`` and ``client_key`` (PEM) are for mutual TLS.
+    """
+
+    address: str
+    tls_root: bytes | None = None
+    server_name: str | None = None
+    name: str = ""
+    client_certificate: bytes | None = None
+    client_key: bytes | None = None
+
+    @classmethod
+    def parse(cls, url: str, tls_root: bytes | None = None, server_name: str | None = None, name: str = "") -> Endpoint:
+        """An endpoint from ``grpcs://host:port``, ``grpc://host:port`` or ``host:port`` (TLS where a root is given)."""
+        if "://" not in url:
+            url = f"{'grpcs' if tls_root else 'grpc'}://{url}"
+        parts = urlsplit(url)
+        try:
+            port = parts.port
+        except ValueError:
+            port = None
+        if parts.scheme not in {"grpc", "grpcs"} or not parts.hostname or port is None:
+            raise ConnectionProfileError(f"{url!r} is not grpc://host:port or grpcs://host:port")
+        if parts.scheme == "grpcs" and not tls_root:
+            raise ConnectionProfileError(f"{url} wants TLS, but no CA certificate (tlsCACerts) is given for it")
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        return cls(f"{host}:{port}", tls_root if parts.scheme == "grpcs" else None, server_name, name)
+
+
+@dataclass(frozen=True)
+class ProfileOrganization:
+    """An organisation of a profile: its name there, its MSP id, the names of its peers."""
+
+    name: str
+    msp_id: str
+    peers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ConnectionProfile:
+    """A parsed profile: whose it is (``client.organization``, may be empty), organisations, peers, orderers."""
+
+    client_organization: str
+    organizations: Mapping[str, ProfileOrganization]
+    peers: Mapping[str, Endpoint]
+    orderers: Mapping[str, Endpoint]
+
+    @classmethod
+    def load(cls, path: str | Path) -> ConnectionProfile:
+        """Read a profile, JSON or YAML. Raises ConnectionProfileError."""
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+            document = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise ConnectionProfileError(f"cannot read the connection profile {path}: {error}") from error
+        return cls.from_document(document, path.parent)
+
+    @classmethod
+    def from_document(cls, document: Any, folder: Path = Path()) -> ConnectionProfile:
+        """A profile from parsed JSON or YAML; ``folder`` is what relative paths in it start from."""
+        if not isinstance(document, dict):
+            raise ConnectionProfileError("a connection profile is an object with organizations and peers")
+        try:
+            organizations = {
+                name: ProfileOrganization(
+                    name, body.get("mspid", body.get("mspId", "")), tuple(body.get("peers") or ())
+                )
+                for name, body in (document.get("organizations") or {}).items()
+            }
+            peers = _endpoints(document.get("peers"), folder)
+            orderers = _endpoints(document.get("orderers"), folder)
+            client = (document.get("client") or {}).get("organization", "")
+        except (AttributeError, TypeError, KeyError) as error:
+            raise ConnectionProfileError(f"malformed connection profile: {error!r}") from error
+        return cls(client, organizations, peers, orderers)
+
+    def organization(self, name: str | None = None) -> ProfileOrganization:
+        """An organisation by its name or MSP id; without one, the client's (or the only one there is)."""
+        name = name or self.client_organization
+        if not name and len(self.organizations) == 1:
+            return next(iter(self.organizations.values()))
+        for organization in self.organizations.values():
+            if name and name in {organization.name, organization.msp_id}:
+                return organization
+        known = ", ".join(self.organizations) or "none"
+        raise ConnectionProfileError(f"organisation {name or '(none given)'} is not in the profile; it has: {known}")
+
+    def gateways(self, organization: str | None = None) -> list[Endpoint]:
+        """The peers of an organisation (default: the client's), in the profile's order; at least one."""
+        found = self.organization(organization)
+        endpoints = [self.peers[name] for name in found.peers if name in self.peers]
+        if not endpoints:
+            raise ConnectionProfileError(f"the profile has no peer of organisation {found.name}")
+        return endpoints
+
+    def gateway(self, organization: str | None = None) -> Endpoint:
+        """The first peer of an organisation (default: the client's)."""
+        return self.gateways(organization)[0]
+
+
+def _endpoints(section: Any, folder: Path) -> dict[str, Endpoint]:
+    return {name: _endpoint(name, body, folder) for name, body in (section or {}).items()}
+
+
+def _endpoint(name: str, body: dict[str, Any], folder: Path) -> Endpoint:
+    options = body.get("grpcOptions") or {}
+    override = options.get("ssl-target-name-override") or options.get("grpc.ssl_target_name_override")
+    return Endpoint.parse(body["url"], _certificates(body.get("tlsCACerts"), folder), override, name)
+
+
+def _certificates(section: Any, folder: Path) -> bytes | None:
+    """PEM texts of a ``tlsCACerts`` section: ``pem`` (text or list of texts) or ``path``."""
+    if not section:
+        return None
+    pem = section.get("pem")
+    if pem:
+        return "\n".join(pem if isinstance(pem, list) else [pem]).encode("ascii")
+    if not section.get("path"):
+        return None
+    path = folder / section["path"]
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConnectionProfileError(f"cannot read the CA certificate {path}: {error}") from error

@@ -1,0 +1,114 @@
+"""A chaincode on a channel, as a client sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from goldengrain.gateway.errors import CommitError
+from goldengrain.gateway.proposal import Argument, build_proposal, encode
+from goldengrain.gateway.session import Session
+from goldengrain.gateway.transaction import Commit, Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitResult:
+    """A committed transaction: what the function returned, its id, its block, its validation code's name."""
+
+    payload: bytes
+    transaction_id: str
+    block: int
+    code: str
+
+
+class Contract:
+    """Calls functions of one chaincode. Made by ``Network.contract``."""
+
+    def __init__(self, session: Session, channel: str, chaincode: str, name: str = "") -> None:
+        self._session = session
+        self.channel = channel
+        self.chaincode = chaincode
+        self.name = name
+
+    def propose(
+        self,
+        function: Argument,
+        *arguments: Argument,
+        transient: Mapping[str, bytes] | None = None,
+        endorsing_organizations: Sequence[str] = (),
+        is_init: bool = False,
+    ) -> Proposal:
+        """A proposal, not yet sent.
+
+        ``transient`` reaches the endorsers and is kept out of the ledger. ``endorsing_organizations`` are MSP ids:
+        peers of exactly these are asked; without them the gateway peer chooses so that the endorsement policy holds.
+        """
+        first = f"{self.name}:{encode(function).decode()}" if self.name else function
+        proposal = build_proposal(
+            channel=self.channel,
+            chaincode=self.chaincode,
+            arguments=(first, *arguments),
+            creator=self._session.creator,
+            now_ns=self._session.clock.now_ns(),
+            transient=transient,
+            is_init=is_init,
+        )
+        return Proposal(self._session, proposal, endorsing_organizations)
+
+    async def evaluate(
+        self,
+        function: Argument,
+        *arguments: Argument,
+        transient: Mapping[str, bytes] | None = None,
+        target_organizations: Sequence[str] = (),
+        deadline: float | None = None,
+    ) -> bytes:
+        """Run a function on one peer and return its payload; nothing is written. Raises EvaluateError."""
+        proposal = self.propose(function, *arguments, transient=transient, endorsing_organizations=target_organizations)
+        return await proposal.evaluate(deadline)
+
+    async def submit_async(
+        self,
+        function: Argument,
+        *arguments: Argument,
+        transient: Mapping[str, bytes] | None = None,
+        endorsing_organizations: Sequence[str] = (),
+    ) -> Commit:
+        """Endorse and submit, and return as soon as the orderer has the transaction.
+
+        ``.payload`` of what is returned is the function's result, ``await .status()`` the outcome. Raises EndorseError,
+        SubmitError.
+        """
+        proposal = self.propose(
+            function, *arguments, transient=transient, endorsing_organizations=endorsing_organizations
+        )
+        transaction = await proposal.endorse()
+        return await transaction.submit()
+
+    async def submit(
+        self,
+        function: Argument,
+        *arguments: Argument,
+        transient: Mapping[str, bytes] | None = None,
+        endorsing_organizations: Sequence[str] = (),
+        attempts: int = 1,
+    ) -> SubmitResult:
+        """Endorse, submit, and wait until the transaction is committed as valid.
+
+        With ``attempts`` above 1 a transaction that lost a race for the same keys (MVCC_READ_CONFLICT,
+        PHANTOM_READ_CONFLICT) is proposed anew, with a new id; nothing else is ever repeated. Raises EndorseError,
+        SubmitError, CommitStatusError, CommitError.
+        """
+        while True:
+            attempts -= 1
+            commit = await self.submit_async(
+                function, *arguments, transient=transient, endorsing_organizations=endorsing_organizations
+            )
+            status = await commit.status()
+            try:
+                status.check()
+            except CommitError as error:
+                if attempts > 0 and error.is_read_conflict:
+                    continue
+                raise
+            return SubmitResult(commit.payload or b"", status.transaction_id, status.block, status.code_name)

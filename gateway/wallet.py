@@ -1,0 +1,91 @@
+"""A wallet: a folder of ``LABEL.id`` files in the JSON format of Fabric's Node and Java SDKs.
+
+::
+
+    {"credentials": {"certificate": "-----BEGIN…", "privateKey": "-----BEGIN…"},
+     "mspId": "Org1MSP", "type": "X.509", "version": 1}
+
+Entries are replaced atomically and readable by their owner only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from goldengrain.gateway.errors import WalletError
+from goldengrain.gateway.identity import Credentials, credentials_from_pem
+
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,127}")
+_SUFFIX = ".id"
+
+
+class Wallet:
+    """Credentials under labels, in a folder."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def labels(self) -> list[str]:
+        """All labels, sorted; none where the folder does not exist."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(path.name.removesuffix(_SUFFIX) for path in self.folder.glob(f"*{_SUFFIX}"))
+
+    def get(self, label: str, password: bytes | None = None) -> Credentials:
+        """The credentials under a label. Raises WalletError (none, or malformed) and IdentityError (unusable)."""
+        path = self._path(label)
+        try:
+            entry = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            known = ", ".join(self.labels()) or "none"
+            raise WalletError(f"no identity {label!r} in the wallet {self.folder}; it has: {known}") from None
+        except (OSError, ValueError) as error:
+            raise WalletError(f"{path} is not a wallet entry: {error}") from error
+        msp_id, certificate, key = _parts(entry, path)
+        return credentials_from_pem(msp_id, certificate.encode(), key.encode(), password)
+
+    def put(self, label: str, msp_id: str, certificate: bytes, private_key: bytes) -> None:
+        """Store a certificate and its key (PEM) under a label, replacing what was there. Raises WalletError."""
+        path = self._path(label)
+        entry = {
+            "credentials": {"certificate": certificate.decode("ascii"), "privateKey": private_key.decode("ascii")},
+            "mspId": msp_id,
+            "type": "X.509",
+            "version": 1,
+        }
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".new-")
+        try:
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                json.dump(entry, file)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    def remove(self, label: str) -> None:
+        """Forget a label. Raises WalletError where there is none."""
+        try:
+            self._path(label).unlink()
+        except FileNotFoundError:
+            raise WalletError(f"no identity {label!r} in the wallet {self.folder}") from None
+
+    def _path(self, label: str) -> Path:
+        if not _LABEL.fullmatch(label):
+            raise WalletError(f"{label!r} is not a label: letters, digits and @._+- only, at most 128 characters")
+        return self.folder / f"{label}{_SUFFIX}"
+
+
+def _parts(entry: Any, path: Path) -> tuple[str, str, str]:
+    try:
+        found = entry["mspId"], entry["credentials"]["certificate"], entry["credentials"]["privateKey"]
+    except (KeyError, TypeError) as error:
+        raise WalletError(f"{path} is not a wallet entry: no {error}") from error
+    if entry.get("type", "X.509") != "X.509" or not all(isinstance(part, str) for part in found):
+        raise WalletError(f"{path} is not an X.509 wallet entry")
+    return found
