@@ -1,0 +1,61 @@
+"""What the shim refuses or cannot do.
+
+    GoldenGrainError
+    └── ShimError               SHIM
+        ├── InvalidKey          INVALID_KEY         an empty, reserved or unencodable key or range bound
+        ├── InvalidArgument     INVALID_ARGUMENT    a value, page size, event name, … that Fabric cannot take
+        ├── PeerRefused         PEER_REFUSED        the peer answered a request of the transaction with ERROR
+        ├── StreamLost          STREAM_LOST         the peer's stream ended while the transaction was running
+        ├── TransactionEnded    TRANSACTION_ENDED   the stub was used after its transaction was answered
+        └── ServerError         SHIM_SERVER         the server cannot start: address taken, bad TLS material, …
+
+A chaincode may let any of them pass: the client then sees `chaincode response <status>, <CODE>: <text>`. Their texts
+name keys of the public state only, never values and never private keys.
+"""
+
+from goldengrain.chaincode.protocol.errors import GoldenGrainError
+
+
+class ShimError(GoldenGrainError):
+    """Root of the shim's errors. `status` is the chaincode response's status if it is not caught."""
+
+    code = "SHIM"
+    status = 500
+
+
+class InvalidKey(ShimError):  # noqa: N818 - errors are named after what happened, not after their base class
+    """A key that must not reach the ledger. The peer would take it: see `keys`."""
+
+    code = "INVALID_KEY"
+    status = 400
+
+
+class InvalidArgument(ShimError):  # noqa: N818
+    """An argument that Fabric cannot take or that it would silently turn into something else."""
+
+    code = "INVALID_ARGUMENT"
+    status = 400
+
+
+class PeerRefused(ShimError):  # noqa: N818
+    """The peer answered with ERROR. The text is the peer's: `<TYPE> failed: transaction ID: <id>: <cause>`."""
+
+    code = "PEER_REFUSED"
+
+
+class StreamLost(ShimError):  # noqa: N818
+    """The stream to the peer has ended: nothing that the transaction still does can reach the peer."""
+
+    code = "STREAM_LOST"
+
+
+class TransactionEnded(ShimError):  # noqa: N818
+    """A stub was used after its transaction's response had been sent (by a task left behind, say)."""
+
+    code = "TRANSACTION_ENDED"
+
+
+class ServerError(ShimError):
+    """The chaincode server cannot start."""
+
+    code = "SHIM_SERVER"

@@ -1,0 +1,88 @@
+"""One transaction's conversation with its peer.
+
+A peer matches requests and replies by channel and transaction id alone and works on several requests of one
+transaction in no particular order, so a transaction has at most one request under way: further ones wait their turn,
+first come, first served. A request that is given up (its task cancelled) keeps its turn until the reply has come, or
+the reply would be taken for the next request's.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fabric_protos.peer import chaincode_pb2, chaincode_shim_pb2
+from fabric_protos.peer.chaincode_shim_pb2 import ChaincodeMessage
+from google.protobuf.message import DecodeError
+
+from goldengrain.chaincode.shim.errors import InvalidArgument, PeerRefused, ShimError, TransactionEnded
+
+MessageType = chaincode_shim_pb2.ChaincodeMessage.Type
+
+
+@dataclass(frozen=True, slots=True)
+class PeerOffers:
+    """What a peer offers beyond Fabric 2.5's messages: the most records per message, 0 where it offers nothing."""
+
+    write_batch: int = 0
+    get_multiple: int = 0
+
+    @classmethod
+    def from_ready(cls, payload: bytes) -> "PeerOffers":
+        """From READY's payload, `ChaincodeAdditionalParams`; peers before 3.1 send none. Raises InvalidArgument."""
+        try:
+            params = chaincode_pb2.ChaincodeAdditionalParams.FromString(payload)
+        except DecodeError as error:
+            raise InvalidArgument("READY's payload is malformed") from error
+        return cls(
+            write_batch=params.max_size_write_batch if params.use_write_batch else 0,
+            get_multiple=params.max_size_get_multiple_keys if params.use_get_multiple_keys else 0,
+        )
+
+
+class Exchange:
+    """Requests of one transaction, one at a time, and their replies."""
+
+    def __init__(
+        self, channel_id: str, tx_id: str, send: Callable[[ChaincodeMessage], None], offers: PeerOffers
+    ) -> None:
+        self.channel_id = channel_id
+        self.tx_id = tx_id
+        self.offers = offers
+        self._send = send
+        self._turn = asyncio.Lock()
+        self._reply: asyncio.Future[ChaincodeMessage] | None = None
+        self._ended: ShimError | None = None
+
+    async def request(self, kind: MessageType.ValueType, payload: bytes) -> bytes:
+        """Send a request, return the payload of its RESPONSE.
+
+        Raises PeerRefused on ERROR, StreamLost if the stream ends first, TransactionEnded after the transaction.
+        """
+        await self._turn.acquire()
+        if self._ended is not None:
+            self._turn.release()
+            raise self._ended
+        self._reply = asyncio.get_running_loop().create_future()
+        self._reply.add_done_callback(self._release)
+        self._send(ChaincodeMessage(type=kind, payload=payload, txid=self.tx_id, channel_id=self.channel_id))
+        reply = await asyncio.shield(self._reply)
+        if reply.type == ChaincodeMessage.ERROR:
+            raise PeerRefused(reply.payload.decode(errors="replace"))
+        return reply.payload
+
+    def deliver(self, message: ChaincodeMessage) -> bool:
+        """Hand over RESPONSE or ERROR from the peer. False if no request waits for it."""
+        if self._reply is None or self._reply.done():
+            return False
+        self._reply.set_result(message)
+        return True
+
+    def end(self, reason: ShimError | None = None) -> None:
+        """No more requests: the one under way and all later ones fail with `reason` (TransactionEnded by default)."""
+        self._ended = reason or TransactionEnded("the transaction has already been answered")
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(self._ended)
+
+    def _release(self, reply: "asyncio.Future[ChaincodeMessage]") -> None:
+        reply.exception()  # seen, even where the request was given up
+        self._turn.release()

@@ -1,0 +1,156 @@
+"""`ChaincodeServer`: chaincode as a service. Peers connect to it, each with its own stream.
+
+    server = ChaincodeServer(MyChaincode(), "127.0.0.1:9999", package_id)
+    await server.start()
+    await server.wait()
+
+The address is the one in the package's `connection.json`, the package id is what the peer's install returned
+(`label:sha256`). `serve` does all of that as a program, with the environment variables that Fabric's samples use.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping
+
+import grpc
+import grpc.aio
+from fabric_protos.peer import chaincode_shim_pb2_grpc
+from fabric_protos.peer.chaincode_shim_pb2 import ChaincodeMessage
+
+from goldengrain.chaincode.shim.chaincode import Chaincode, Guard
+from goldengrain.chaincode.shim.errors import ServerError
+from goldengrain.chaincode.shim.stream import PeerStream
+from goldengrain.chaincode.shim.tls import TLSOptions
+
+logger = logging.getLogger(__name__)
+
+MAX_MESSAGE_BYTES = 100 * 1024 * 1024
+"""What Fabric's peers send and take at most."""
+
+DEFAULT_GRACE = 10.0
+
+_OPTIONS = [
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.so_reuseport", 0),  # a second server on the same port has to fail, not to take half of the peers
+    ("grpc.keepalive_time_ms", 60_000),  # notices a peer that vanished without closing its connection
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # peers ping once a minute: not a reason to hang up
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.http2.max_pings_without_data", 0),
+]
+
+
+class ChaincodeServer:
+    """Runs one chaincode for all peers that connect."""
+
+    def __init__(
+        self,
+        chaincode: Chaincode,
+        address: str,
+        package_id: str,
+        tls: TLSOptions | None = None,
+        guard: Guard | None = None,
+    ) -> None:
+        if not package_id:
+            raise ServerError("a chaincode server needs the package id (CHAINCODE_ID): peers know it by that")
+        self._chaincode = chaincode
+        self._address = address
+        self._package_id = package_id
+        self._tls = tls
+        self._guard = guard
+        self._server: grpc.aio.Server | None = None
+        self._streams: set[PeerStream] = set()
+        self._stopping = False
+
+    @classmethod
+    def from_environment(
+        cls, chaincode: Chaincode, guard: Guard | None = None, environment: Mapping[str, str] = os.environ
+    ) -> "ChaincodeServer":
+        """From CHAINCODE_SERVER_ADDRESS, CHAINCODE_ID and TLS variables (see `TLSOptions`). Raises ServerError."""
+        address, package_id = environment.get("CHAINCODE_SERVER_ADDRESS"), environment.get("CHAINCODE_ID")
+        if not address or not package_id:
+            raise ServerError("set CHAINCODE_SERVER_ADDRESS (host:port) and CHAINCODE_ID (the package id)")
+        return cls(chaincode, address, package_id, TLSOptions.from_environment(environment), guard)
+
+    @property
+    def peers(self) -> int:
+        """Streams whose registration the peer has accepted."""
+        return sum(stream.ready for stream in self._streams)
+
+    async def start(self) -> int:
+        """Listen; the port (chosen by the system for port 0). Raises ServerError, e.g. for an address in use."""
+        credentials = self._tls.credentials() if self._tls else None
+        server = grpc.aio.server(options=_OPTIONS)
+        chaincode_shim_pb2_grpc.add_ChaincodeServicer_to_server(_Service(self), server)
+        try:
+            if credentials is None:
+                port = server.add_insecure_port(self._address)
+            else:
+                port = server.add_secure_port(self._address, credentials)
+        except RuntimeError as error:
+            raise ServerError(f"cannot listen on {self._address}: is it in use, or not this machine's?") from error
+        await server.start()
+        self._server = server
+        logger.info("chaincode %s listens on %s, port %d", self._package_id, self._address, port)
+        return int(port)
+
+    async def wait(self) -> None:
+        """Until the server has been stopped."""
+        if self._server is not None:
+            await self._server.wait_for_termination()
+
+    async def stop(self, grace: float = DEFAULT_GRACE) -> None:
+        """Stop: no more peers or transactions; those under way get `grace` seconds before they are cancelled."""
+        if self._server is None:
+            return
+        self._stopping = True
+        streams = list(self._streams)
+        if streams:
+            drains = [asyncio.create_task(stream.drain()) for stream in streams]
+            _, late = await asyncio.wait(drains, timeout=grace)
+            for drain in late:
+                drain.cancel()
+            await asyncio.gather(*drains, return_exceptions=True)
+        for stream in streams:
+            stream.close()
+        await self._server.stop(1.0)
+
+    async def connect(self, incoming: AsyncIterator[ChaincodeMessage], context: grpc.aio.ServicerContext) -> None:
+        """Serve one peer's stream until it ends."""
+        if self._stopping:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the chaincode server is stopping")
+        stream = PeerStream(self._chaincode, self._guard, self._package_id, context.peer())
+        self._streams.add(stream)
+        try:
+            await stream.serve(incoming, context)
+        finally:
+            self._streams.discard(stream)
+
+
+class _Service(chaincode_shim_pb2_grpc.ChaincodeServicer):
+    def __init__(self, server: ChaincodeServer) -> None:
+        self._server = server
+
+    async def Connect(  # type: ignore[override]  # noqa: N802 - its name in the service; a coroutine is fine for grpc.aio
+        self, request_iterator: AsyncIterator[ChaincodeMessage], context: grpc.aio.ServicerContext
+    ) -> None:
+        await self._server.connect(request_iterator, context)
+
+
+async def serve(server: ChaincodeServer, grace: float = DEFAULT_GRACE) -> None:
+    """Run a server as a program: until SIGTERM or SIGINT, then stop it gracefully."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await server.start()
+        await stop.wait()
+    finally:
+        await server.stop(grace)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
