@@ -1,0 +1,135 @@
+"""Refusals of collateral and quotes; the numbers are those of protocol section 4."""
+
+# ruff: noqa: N818 - refusals are named by their fact
+
+from __future__ import annotations
+
+from goldengrain.chaincode.protocol.errors.base import ContractError
+
+
+class CollateralRefused(ContractError):
+    """Collateral that can't be relied on."""
+
+    code = "COLLATERAL_REFUSED"
+    status = 422
+
+
+class CollateralMalformed(CollateralRefused):
+    """Not the JSON of a quote's collateral, or too large."""
+
+    code = "COLLATERAL_MALFORMED"
+
+
+class CollateralUntrusted(CollateralRefused):
+    """A certificate, CRL or signature that doesn't chain to the root."""
+
+    code = "COLLATERAL_UNTRUSTED"
+
+
+class CollateralExpired(CollateralRefused):
+    """TCB info, QE identity, a CRL or a certificate is past its time; fetch it anew."""
+
+    code = "COLLATERAL_EXPIRED"
+
+
+class CollateralOfTheFuture(CollateralRefused):
+    """Issued after the transaction's time; check the clock."""
+
+    code = "COLLATERAL_OF_THE_FUTURE"
+
+
+class CollateralIncomplete(CollateralRefused):
+    """A CRL or an issuer's chain is missing."""
+
+    code = "COLLATERAL_INCOMPLETE"
+
+
+class QuoteRefused(ContractError):
+    """An attestation that doesn't hold (protocol section 4)."""
+
+    code = "QUOTE_REFUSED"
+    status = 422
+
+
+class QuoteTooLarge(QuoteRefused):
+    """Check 1: quote or key of a size that can't be."""
+
+    code = "QUOTE_TOO_LARGE"
+
+
+class ChallengeStale(QuoteRefused):
+    """Check 2: the challenge is older than the policy's age; ask for a new one."""
+
+    code = "CHALLENGE_STALE"
+
+
+class QuoteRootUnknown(QuoteRefused):
+    """Check 3: the policy doesn't accept this attestation root."""
+
+    code = "QUOTE_ROOT_UNKNOWN"
+
+
+class QuoteMalformed(QuoteRefused):
+    """Check 3: not an ECDSA quote."""
+
+    code = "QUOTE_MALFORMED"
+
+
+class QuoteTechnologyRefused(QuoteRefused):
+    """Check 3: not a quote of an SGX enclave."""
+
+    code = "QUOTE_TECHNOLOGY_REFUSED"
+
+
+class QuoteUnverified(QuoteRefused):
+    """Check 3: a signature or a certificate of the quote is wrong."""
+
+    code = "QUOTE_UNVERIFIED"
+
+
+class QuoteRevoked(QuoteRefused):
+    """Check 3: certificate or TCB level revoked."""
+
+    code = "QUOTE_REVOKED"
+
+
+class QuotePlatformMismatch(QuoteRefused):
+    """Check 3: the collateral is for another kind of platform."""
+
+    code = "QUOTE_PLATFORM_MISMATCH"
+
+
+class QuoteStatusRefused(QuoteRefused):
+    """Check 4: the policy doesn't accept this TCB status."""
+
+    code = "QUOTE_STATUS_REFUSED"
+
+
+class QuoteDebug(QuoteRefused):
+    """Check 5: a debug enclave, whose memory its host can read."""
+
+    code = "QUOTE_DEBUG"
+
+
+class QuoteMeasurementRefused(QuoteRefused):
+    """Check 6: the policy doesn't accept this MRENCLAVE."""
+
+    code = "QUOTE_MEASUREMENT_REFUSED"
+
+
+class QuoteKeysMismatch(QuoteRefused):
+    """Check 7: the quote was not made for these keys and this bundle."""
+
+    code = "QUOTE_KEYS_MISMATCH"
+
+
+class QuoteRegistrationMismatch(QuoteRefused):
+    """Check 8: the quote was not made for this channel, contract, operator and challenge."""
+
+    code = "QUOTE_REGISTRATION_MISMATCH"
+
+
+class QuoteBundleRefused(QuoteRefused):
+    """Check 9: the trust bundle is not the current one."""
+
+    code = "QUOTE_BUNDLE_REFUSED"
