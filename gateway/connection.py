@@ -147,7 +147,7 @@ def _certificates(section: Any, folder: Path) -> bytes | None:
         return "\n".join(pem if isinstance(pem, list) else [pem]).encode("ascii")
     if not section.get("path"):
         return None
-    path = folder / section["path"]
+    path = folder / str(section["path"])
     try:
         return path.read_bytes()
     except OSError as error:

@@ -87,9 +87,7 @@ class Endorser:
             now_ns=self._clock.now_ns(),
             transient=transient,
         )
-        signed = proposal_pb2.SignedProposal(
-            proposal_bytes=proposal.bytes, signature=self._signer.sign(proposal.digest)
-        )
+        signed = proposal_pb2.SignedProposal(proposal_bytes=proposal.raw, signature=self._signer.sign(proposal.digest))
         try:
             return await self._process(signed, timeout=deadline or self._timeout)
         except grpc.aio.AioRpcError as error:

@@ -24,16 +24,16 @@ Argument = str | bytes
 
 @dataclass(frozen=True, slots=True)
 class UnsignedProposal:
-    """A proposal's bytes (``protos.Proposal``) and what they say."""
+    """A proposal (``raw``: ``protos.Proposal``) and what it says."""
 
     transaction_id: str
     channel: str
-    bytes: bytes
+    raw: bytes
 
     @property
     def digest(self) -> bytes:
         """SHA-256 of the bytes: what is signed."""
-        return sha256(self.bytes).digest()
+        return sha256(self.raw).digest()
 
 
 def encode(argument: Argument) -> bytes:

@@ -121,15 +121,15 @@ class Proposal:
         """``gateway.ProposedTransaction``, the form that Fabric's other clients also exchange for offline signing."""
         return gateway_pb2.ProposedTransaction(
             transaction_id=self.transaction_id,
-            proposal=proposal_pb2.SignedProposal(proposal_bytes=self._proposal.bytes, signature=self._signature),
+            proposal=proposal_pb2.SignedProposal(proposal_bytes=self._proposal.raw, signature=self._signature),
             endorsing_organizations=self._organizations,
         ).SerializeToString()
 
     def signed(self) -> proposal_pb2.SignedProposal:
         """The signed proposal message. Raises SigningError where there is neither signature nor signer."""
         if not self._signature:
-            self._signature = self._session.sign(self._proposal.bytes, self.transaction_id)
-        return proposal_pb2.SignedProposal(proposal_bytes=self._proposal.bytes, signature=self._signature)
+            self._signature = self._session.sign(self._proposal.raw, self.transaction_id)
+        return proposal_pb2.SignedProposal(proposal_bytes=self._proposal.raw, signature=self._signature)
 
     async def evaluate(self, deadline: float | None = None) -> bytes:
         """Run the function on a peer and return its payload; nothing is written. Raises EvaluateError."""
@@ -228,7 +228,7 @@ class Transaction:
     def check_answers(self, proposal: UnsignedProposal) -> None:
         """Raise EndorseError unless this answers ``proposal``: nothing else shall get the client's signature."""
         try:
-            header = common_pb2.Header.FromString(proposal_pb2.Proposal.FromString(proposal.bytes).header)
+            header = common_pb2.Header.FromString(proposal_pb2.Proposal.FromString(proposal.raw).header)
             answered = self._parsed.header
             same = answered.channel_header == header.channel_header
             same = same and answered.signature_header == header.signature_header
