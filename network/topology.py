@@ -38,7 +38,7 @@ _USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 class Peer:
     """A peer. Ports are TCP ports of `LOOPBACK`; 0 is not assigned yet.
 
-    Only the native runtime has `operations_port` (health, metrics) and `chaincode_port` (chaincode that dials the peer).
+    Only the native runtime has `operations_port` (health, metrics) and `chaincode_port` (chaincode that dials in).
     """
 
     name: str = "peer0"

@@ -1,0 +1,34 @@
+"""Fixtures for the network part: a topology with ports, a home with its certificates, the recorded real network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from goldengrain.network.home import Home
+from goldengrain.network.pki import create_pki
+from goldengrain.network.ports import assign_ports
+from goldengrain.network.topology import Topology, default_topology
+
+
+@pytest.fixture
+def topology() -> Topology:
+    return assign_ports(default_topology())
+
+
+@pytest.fixture
+def home(tmp_path: Path, topology: Topology) -> Home:
+    """A network's folder with certificates, but no process."""
+    home = Home(tmp_path / "home")
+    create_pki(home, topology)
+    home.save_topology(topology)
+    return home
+
+
+@pytest.fixture(scope="session")
+def vectors(shared: Path | None) -> Path:
+    """Messages and files recorded from a real Fabric network; they lie beside a developer's checkout."""
+    if shared is None:
+        pytest.skip("no recorded Fabric vectors beside this checkout; the committed expectations were checked")
+    return shared / "fabric-vectors"
