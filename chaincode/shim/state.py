@@ -119,7 +119,7 @@ class PrivateData(StateSpace):
         super().__init__(exchange, writes, collection)
 
     async def hash(self, key: str) -> bytes | None:
-        """Read the SHA-256 of the committed value, also where the value itself may not be had; None if there is none."""
+        """Read the SHA-256 of the committed value, also where the value may not be had; None if there is none."""
         request = shim_pb2.GetState(key=check_key(key), collection=self.collection)
         return await self._exchange.request(ChaincodeMessage.GET_PRIVATE_DATA_HASH, request.SerializeToString()) or None
 
