@@ -188,8 +188,16 @@ class PeerError(GatewayError):
 
     code = "PEER_REFUSED"
 
-    def __init__(self, message: str, *, status: int = 0, grpc_code: grpc.StatusCode | None = None) -> None:
-        super().__init__(message, grpc_code=grpc_code)
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        transaction_id: str | None = None,
+        grpc_code: grpc.StatusCode | None = None,
+        details: tuple[PeerDetail, ...] = (),
+    ) -> None:
+        super().__init__(message, transaction_id=transaction_id, grpc_code=grpc_code, details=details)
         self.status = status
 
 
@@ -204,8 +212,16 @@ class DeliverError(GatewayError):
 
     code = "DELIVER_FAILED"
 
-    def __init__(self, message: str, *, status: str = "", grpc_code: grpc.StatusCode | None = None) -> None:
-        super().__init__(message, grpc_code=grpc_code)
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: str = "",
+        transaction_id: str | None = None,
+        grpc_code: grpc.StatusCode | None = None,
+        details: tuple[PeerDetail, ...] = (),
+    ) -> None:
+        super().__init__(message, transaction_id=transaction_id, grpc_code=grpc_code, details=details)
         self.status = status
 
 
