@@ -160,7 +160,7 @@ class Home:
         return self.path / "nodes"
 
     def genesis_file(self, channel: str) -> Path:
-        """The channel's genesis block, a serialized `common.Block`."""
+        """File of a channel's genesis block, a serialized `common.Block`."""
         return self.path / "channels" / f"{channel}.block"
 
     def organization(self, organization: Organization | OrdererOrganization) -> Path:
@@ -181,7 +181,7 @@ class Home:
         return self.organization(organization) / "users" / f"{name}@{organization.domain}"
 
     def connection_profile(self, organization: Organization) -> Path:
-        """The organisation's `connection.json`."""
+        """File of an organisation's common connection profile, `connection.json`."""
         return self.organization(organization) / "connection.json"
 
     def load_topology(self) -> Topology:
@@ -220,8 +220,13 @@ class Home:
         write_atomically(self.network_file, json.dumps(state.to_json(), indent=2).encode() + b"\n")
 
 
+def as_home(home: Home | Path) -> Home:
+    """Accept a path where a `Home` is wanted."""
+    return home if isinstance(home, Home) else Home(home)
+
+
 def network_state(topology: Topology, *, runtime: str, pid: int, started: int) -> NetworkState:
-    """The state of a network of this topology (ports assigned) that process `pid` runs."""
+    """Describe a network of this topology (ports assigned) that process `pid` runs."""
     return NetworkState(
         runtime=runtime,
         pid=pid,

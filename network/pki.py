@@ -129,7 +129,7 @@ def load_identity(home: Home, organization: Organization | OrdererOrganization, 
 
 
 def identity_names(home: Home, organization: Organization | OrdererOrganization) -> list[str]:
-    """The names of an organisation's users, sorted."""
+    """List the names of an organisation's users, sorted."""
     folder = home.organization(organization) / "users"
     found = folder.iterdir() if folder.is_dir() else ()
     return sorted(user.name.partition("@")[0] for user in found if not user.name.startswith("."))

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from typing import Any, TypeVar
 
 from .errors import PortTaken
-from .topology import LOOPBACK, Topology
+from .topology import LOOPBACK, Orderer, Peer, Topology
+
+_Node = TypeVar("_Node", Peer, Orderer)
 
 _FIRST, _LAST = 15_000, 32_000
 
@@ -38,36 +41,19 @@ def assign_ports(topology: Topology, *, administration: bool = False) -> Topolog
     Raises:
         PortTaken: if no free port is left.
     """
-    free = _free_ports({port for _, peer in topology.peers() for port in (peer.port,)})
+    free = _free_ports(set(topology.ports()))
 
-    def port(given: int, wanted: bool = True) -> int:
-        return given if given or not wanted else next(free)
+    def assign(name: str, given: int) -> int:
+        return given or (next(free) if administration or name == "port" else 0)
 
-    organizations = tuple(
-        replace(
-            organization,
-            peers=tuple(
-                replace(
-                    peer,
-                    port=port(peer.port),
-                    operations_port=port(peer.operations_port, administration),
-                    chaincode_port=port(peer.chaincode_port, administration),
-                )
-                for peer in organization.peers
-            ),
-        )
-        for organization in topology.organizations
-    )
-    orderers = tuple(
-        replace(
-            orderer,
-            port=port(orderer.port),
-            admin_port=port(orderer.admin_port, administration),
-            operations_port=port(orderer.operations_port, administration),
-        )
-        for orderer in topology.orderer.orderers
-    )
-    return replace(topology, organizations=organizations, orderer=replace(topology.orderer, orderers=orderers))
+    return _map_ports(topology, assign)
+
+
+def same_but_ports(existing: Topology, wanted: Topology) -> bool:
+    """Whether two topologies are equal, where a port of 0 in `wanted` stands for any."""
+    if _map_ports(existing, lambda *_: 0) != _map_ports(wanted, lambda *_: 0):
+        return False
+    return all(new in (0, old) for new, old in zip(wanted.ports(), existing.ports(), strict=True))
 
 
 def check_ports_free(topology: Topology) -> None:
@@ -84,6 +70,22 @@ def check_ports_free(topology: Topology) -> None:
                 f"port {port} of {LOOPBACK}, which {host} listens on, is in use by another program; "
                 f"stop that program (`ss -ltnp 'sport = :{port}'` names it) or choose another port in the topology"
             )
+
+
+def _map_ports(topology: Topology, new: Callable[[str, int], int]) -> Topology:
+    """Replace each port by `new(its field's name, the port)`."""
+
+    def mapped(node: _Node) -> _Node:
+        names = [field.name for field in fields(node) if field.name.endswith("port")]
+        ports: dict[str, Any] = {name: new(name, getattr(node, name)) for name in names}
+        return replace(node, **ports)
+
+    organizations = tuple(
+        replace(organization, peers=tuple(mapped(peer) for peer in organization.peers))
+        for organization in topology.organizations
+    )
+    orderers = tuple(mapped(orderer) for orderer in topology.orderer.orderers)
+    return replace(topology, organizations=organizations, orderer=replace(topology.orderer, orderers=orderers))
 
 
 def _free_ports(taken: set[int]) -> Iterator[int]:

@@ -157,6 +157,13 @@ class Topology:
             for peer in organization.peers:
                 yield organization, peer
 
+    def ports(self) -> Iterator[int]:
+        """Every port of every node in a fixed order, 0 where it is not assigned."""
+        for _, peer in self.peers():
+            yield from _node_ports(peer)
+        for orderer in self.orderer.orderers:
+            yield from _node_ports(orderer)
+
 
 def default_topology(
     organizations: int = 3,
@@ -165,7 +172,7 @@ def default_topology(
     channel: str = "market",
     batch: BatchSettings | None = None,
 ) -> Topology:
-    """The test network: `organizations` members `Org1` … with `peers` peers each, and one orderer; all ports assigned.
+    """Describe the test network: members `Org1`, `Org2` … with `peers` peers each, one orderer, all ports assigned.
 
     Raises:
         TopologyInvalid: if there would be no organisation or no peer.
@@ -195,7 +202,7 @@ def _check(topology: Topology) -> None:
     everyone = [*topology.organizations, topology.orderer]
     for what in ("name", "msp_id", "domain"):
         _check_distinct(f"{what} of the organisations", [getattr(organization, what) for organization in everyone])
-    _check_distinct("ports", [port for port in _ports(topology) if port])
+    _check_distinct("ports", [port for port in topology.ports() if port])
     _check_channel(topology.channel)
 
 
@@ -229,13 +236,6 @@ def _check_channel(channel: Channel) -> None:
             raise TopologyInvalid(f"channel.batch.{what}: {getattr(batch, what)} is not between 1 and 2^32 - 1")
     if batch.preferred_max_bytes > batch.absolute_max_bytes:
         raise TopologyInvalid("channel.batch.preferred_max_bytes: larger than absolute_max_bytes")
-
-
-def _ports(topology: Topology) -> Iterator[int]:
-    for _, peer in topology.peers():
-        yield from _node_ports(peer)
-    for orderer in topology.orderer.orderers:
-        yield from _node_ports(orderer)
 
 
 def _node_ports(node: Peer | Orderer) -> tuple[int, int, int]:
