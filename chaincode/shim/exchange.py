@@ -18,6 +18,15 @@ from goldengrain.chaincode.shim.errors import InvalidArgument, PeerRefused, Shim
 
 MessageType = chaincode_shim_pb2.ChaincodeMessage.Type
 
+MAX_MESSAGE_BYTES = 100 * 1024 * 1024
+"""What Fabric's peers take at most. A larger message would end the stream, and with it all its transactions."""
+
+
+def check_size(message: ChaincodeMessage) -> None:
+    """Raise InvalidArgument for a message that would end the stream."""
+    if message.ByteSize() > MAX_MESSAGE_BYTES:
+        raise InvalidArgument(f"a message to the peer would have over {MAX_MESSAGE_BYTES} bytes")
+
 
 @dataclass(frozen=True, slots=True)
 class PeerOffers:
@@ -56,15 +65,18 @@ class Exchange:
     async def request(self, kind: MessageType.ValueType, payload: bytes) -> bytes:
         """Send a request, return the payload of its RESPONSE.
 
-        Raises PeerRefused on ERROR, StreamLost if the stream ends first, TransactionEnded after the transaction.
+        Raises PeerRefused on ERROR, StreamLost if the stream ends first, TransactionEnded after the transaction, and
+        InvalidArgument for a request that is larger than peers take.
         """
+        message = ChaincodeMessage(type=kind, payload=payload, txid=self.tx_id, channel_id=self.channel_id)
+        check_size(message)
         await self._turn.acquire()
         if self._ended is not None:
             self._turn.release()
             raise self._ended
         self._reply = asyncio.get_running_loop().create_future()
         self._reply.add_done_callback(self._release)
-        self._send(ChaincodeMessage(type=kind, payload=payload, txid=self.tx_id, channel_id=self.channel_id))
+        self._send(message)
         reply = await asyncio.shield(self._reply)
         if reply.type == ChaincodeMessage.ERROR:
             raise PeerRefused(reply.payload.decode(errors="replace"))

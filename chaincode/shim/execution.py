@@ -12,7 +12,7 @@ from fabric_protos.peer.chaincode_shim_pb2 import ChaincodeMessage
 
 from goldengrain.chaincode.protocol.errors import GoldenGrainError
 from goldengrain.chaincode.shim.chaincode import Chaincode, Guard
-from goldengrain.chaincode.shim.exchange import Exchange
+from goldengrain.chaincode.shim.exchange import Exchange, check_size
 from goldengrain.chaincode.shim.responses import ERROR, Response, error
 from goldengrain.chaincode.shim.stub import ChaincodeStub
 
@@ -28,10 +28,11 @@ async def execute(
         stub = ChaincodeStub.from_message(message, exchange)
         response = await _answer(chaincode, guard, message, stub)
         answer = completed(response, exchange.channel_id, exchange.tx_id)
+        if response.endorsable and stub.event is not None:
+            answer.chaincode_event.CopyFrom(stub.event)
+        check_size(answer)
         if response.endorsable:
             await stub.flush_writes()
-            if stub.event is not None:
-                answer.chaincode_event.CopyFrom(stub.event)
     except asyncio.CancelledError as cancelled:
         if _cancelled_from_outside():
             raise

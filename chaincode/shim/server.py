@@ -21,13 +21,11 @@ from fabric_protos.peer.chaincode_shim_pb2 import ChaincodeMessage
 
 from goldengrain.chaincode.shim.chaincode import Chaincode, Guard
 from goldengrain.chaincode.shim.errors import ServerError
+from goldengrain.chaincode.shim.exchange import MAX_MESSAGE_BYTES
 from goldengrain.chaincode.shim.stream import PeerStream
 from goldengrain.chaincode.shim.tls import TLSOptions
 
 logger = logging.getLogger(__name__)
-
-MAX_MESSAGE_BYTES = 100 * 1024 * 1024
-"""What Fabric's peers send and take at most."""
 
 DEFAULT_GRACE = 10.0
 

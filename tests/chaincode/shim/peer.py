@@ -27,6 +27,7 @@ FULL = chaincode_pb2.ChaincodeAdditionalParams(
 )
 """What a peer of Fabric 3.1 offers; one of 2.5 sends READY without a payload."""
 
+_LIMITS = [("grpc.max_send_message_length", 100 << 20), ("grpc.max_receive_message_length", 100 << 20)]
 _numbers = itertools.count(1)
 
 
@@ -110,9 +111,9 @@ class FakePeer:
         self._accept = accept
         target = f"127.0.0.1:{port}"
         if credentials is None:
-            self._channel = grpc.aio.insecure_channel(target)
+            self._channel = grpc.aio.insecure_channel(target, _LIMITS)
         else:
-            options = [("grpc.ssl_target_name_override", "localhost")]
+            options = [*_LIMITS, ("grpc.ssl_target_name_override", "localhost")]
             self._channel = grpc.aio.secure_channel(target, credentials, options)
         self._running: dict[tuple[str, str], tuple[Transaction, asyncio.Future[ChaincodeMessage]]] = {}
         self._ready = asyncio.Event()
