@@ -1,0 +1,289 @@
+"""What stands on the ledger. Which key holds which record is told by `keys`; amounts in escrow are each record's `held`.
+
+No record is written by two swaps that have nothing to do with each other: an offer, a claim, a slot, an attempt and a
+coin have a key each, and what a swap needs of a task or of the policy it only reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+from goldengrain.chaincode.market.state import StateRecord
+from goldengrain.chaincode.protocol.codecs import Bytes, Size, Text
+from goldengrain.chaincode.protocol.offer import EnvelopeDigest, Order
+from goldengrain.chaincode.protocol.policy import Policy
+from goldengrain.chaincode.protocol.records import (
+    Amount,
+    Count,
+    Digest,
+    EncryptionKey,
+    Fmspc,
+    Index,
+    Name,
+    Positive,
+    Record,
+    Score,
+    SigningKey,
+    Time,
+    TransactionId,
+    Version,
+)
+from goldengrain.chaincode.protocol.report import Outcome
+from goldengrain.chaincode.protocol.task import Task
+from goldengrain.chaincode.protocol.ticket import Claim
+
+MAX_ENVELOPES = 64
+"""Enclaves to which one key may be sealed."""
+
+Envelopes = Annotated[tuple[EnvelopeDigest, ...], Size(0, MAX_ENVELOPES)]
+Locked = Annotated[bytes, Bytes(0, 4096)]
+
+
+@dataclass(frozen=True)
+class CoinRecord(StateRecord):
+    """An unspent amount; the key names owner and id."""
+
+    owner: Digest
+    amount: Positive
+
+    @property
+    def held(self) -> int:
+        """The coin's amount."""
+        return self.amount
+
+
+@dataclass(frozen=True)
+class PolicyRecord(StateRecord):
+    """The policy in force, and since when; each version also stands under its number."""
+
+    policy: Policy
+    adopted: Time
+    transaction: TransactionId
+
+
+@dataclass(frozen=True)
+class CollateralRecord(StateRecord):
+    """Collateral of one root and FMSPC; `text` is the JSON that the verification takes."""
+
+    root: Digest
+    fmspc: Fmspc
+    numbers: Annotated[tuple[Count, ...], Size(1, 8)]
+    """Evaluation and CRL numbers, which only rise."""
+    text: Annotated[str, Text(1, 1_000_000, printable=False)]
+    stored: Time
+    transaction: TransactionId
+
+
+@dataclass(frozen=True)
+class ChallengeRecord(StateRecord):
+    """A nonce for one registration; the transaction id that made it is its id."""
+
+    msp_id: Name
+    made: Time
+    used_by: Digest | None = None
+    """The enclave that was registered with it."""
+
+
+@dataclass(frozen=True)
+class EnclaveRecord(StateRecord):
+    """A registered enclave: what its quote said, and until when it may work."""
+
+    id: Digest
+    signing_key: SigningKey
+    encryption_key: EncryptionKey
+    operator: Digest
+    operator_msp: Name
+    root: Digest
+    fmspc: Fmspc
+    measurement: Digest
+    status: Name
+    simulated: bool
+    bundle: Digest
+    policy_number: Version
+    registered: Time
+    expires: Time
+    """The last second in which it may work."""
+    transaction: TransactionId
+    revoked: bool = False
+
+
+class DatasetState(StrEnum):
+    """What has become of a task's test set."""
+
+    HIDDEN = "hidden"
+    OPENED = "opened"
+    SLASHED = "slashed"
+
+
+@dataclass(frozen=True)
+class TaskRecord(StateRecord):
+    """A task: as opened, and what has changed since."""
+
+    task: Task
+    provider_msp: Name
+    opened: Time
+    last_offer: Time
+    """S, which `shut` moves forward."""
+    envelopes: Envelopes
+    """The dataset's key, sealed to enclaves."""
+    audit_bond: Amount
+    """What is left of it in escrow."""
+    policy_number: Version
+    transaction: TransactionId
+    simulated: bool = False
+    dataset: DatasetState = DatasetState.HIDDEN
+    dataset_key: Digest | None = None
+    """The test set's key, once opened."""
+
+    @property
+    def held(self) -> int:
+        """The audit bond in escrow."""
+        return self.audit_bond
+
+
+class SlotState(StrEnum):
+    """What a budget slot is held for."""
+
+    FREE = "free"
+    RESERVED = "reserved"
+    LOCKED = "locked"
+    SPENT = "spent"
+
+
+@dataclass(frozen=True)
+class SlotRecord(StateRecord):
+    """One slot of a task's budget."""
+
+    task: Digest
+    index: Index
+    state: SlotState
+    amount: Amount
+    offer: Digest | None = None
+
+    @property
+    def held(self) -> int:
+        """The slot's amount in escrow."""
+        return self.amount
+
+
+class OfferState(StrEnum):
+    """States of protocol section 6."""
+
+    OFFERED = "offered"
+    STORED = "stored"
+    CLAIMED = "claimed"
+    LOCKED = "locked"
+    SETTLED = "settled"
+    WITHDRAWN = "withdrawn"
+    DECLINED = "declined"
+    FAILED = "failed"
+    VOID = "void"
+    EXPIRED = "expired"
+    FORFEITED = "forfeited"
+
+
+LIVE = (OfferState.OFFERED, OfferState.STORED, OfferState.CLAIMED)
+"""States of which an organisation may have one offer per task."""
+
+
+@dataclass(frozen=True)
+class Lock(Record):
+    """What a passing report leaves in an offer until it is settled."""
+
+    score: Score
+    price: Amount
+    slot: Index
+    enclave: Digest
+    model: Digest
+    """SHA-256 of the model's plaintext."""
+    deadline: Time
+    """D = lock + R, the last second for `reveal`."""
+    locked: Locked
+    """The model's key, sealed to the provider and locked by r; empty once acknowledged."""
+    secret: Annotated[bytes, Bytes(0, 32)] = b""
+    """r, from `reveal` until it is acknowledged."""
+    acknowledged: bool = False
+
+
+@dataclass(frozen=True)
+class OfferRecord(StateRecord):
+    """An offer and where it stands."""
+
+    id: Digest
+    order: Order
+    developer_msp: Name
+    allow_provider: bool
+    """Whether enclaves of the provider's organisation may run it."""
+    state: OfferState
+    bond: Amount
+    fee: Amount
+    """Bond and benchmark fee still in escrow."""
+    offered: Time
+    transaction: TransactionId
+    envelopes: Envelopes
+    receipts: Annotated[tuple[Name, ...], Size(0, 64)] = ()
+    """Organisations that store the ciphertext."""
+    claims: Count = 0
+    """Claims made so far; the last one's number."""
+    open_claims: Annotated[tuple[Count, ...], Size(0, 64)] = ()
+    """Numbers of claims with neither report nor lapse."""
+    claimed_by: Annotated[tuple[Digest, ...], Size(0, 4096)] = ()
+    """Enclaves that ever claimed it."""
+    lock: Lock | None = None
+
+    @property
+    def held(self) -> int:
+        """Bond and benchmark fee in escrow."""
+        return self.bond + self.fee
+
+
+class ClaimState(StrEnum):
+    """What has become of a claim."""
+
+    OPEN = "open"
+    REPORTED = "reported"
+    LAPSED = "lapsed"
+
+
+@dataclass(frozen=True)
+class ClaimRecord(StateRecord):
+    """A claim of an offer."""
+
+    offer: Digest
+    claim: Claim
+    state: ClaimState
+    deposit: Amount
+    """What is left of it in escrow."""
+    claimed: Time
+    transaction: TransactionId
+    outcome: Outcome | None = None
+    reported: Time | None = None
+
+    @property
+    def held(self) -> int:
+        """The deposit in escrow."""
+        return self.deposit
+
+
+@dataclass(frozen=True)
+class AttemptRecord(StateRecord):
+    """An attempt of an organisation in a task, consumed for good."""
+
+    offer: Digest
+
+
+@dataclass(frozen=True)
+class SellerRecord(StateRecord):
+    """What one organisation has going in a task: its live offer, and the best score that passed (the Ladder's)."""
+
+    live: Digest | None
+    best_passed: Score | None = None
+
+
+@dataclass(frozen=True)
+class IndexRecord(StateRecord):
+    """An entry of an index; what it points to is in its key, and here again."""
+
+    id: Digest

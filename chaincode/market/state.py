@@ -1,0 +1,51 @@
+"""What a record of the ledger is: an object of the protocol with the version of its kind.
+
+On the ledger it stands as canonical JSON, `{"v": 1, …}`. A field that a later version adds gets a default, so that it
+reads what an older contract has written; a record of a later version than this contract knows is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from goldengrain.chaincode.protocol import canonical
+from goldengrain.chaincode.protocol.errors import ContractError
+from goldengrain.chaincode.protocol.records import Record
+
+MAX_RECORD_SIZE = 4 * 1024 * 1024
+"""Greatest size in bytes of a record that is read back; collateral is the largest kind."""
+
+
+class StateUnreadable(ContractError):  # noqa: N818 - errors are named after what happened
+    """A record that this contract can't read: deploy the version that wrote it, or a newer one."""
+
+    code = "STATE_UNREADABLE"
+    status: ClassVar[int] = 500
+
+
+class StateRecord(Record):
+    """Base of every record of the ledger; subclasses are frozen dataclasses."""
+
+    VERSION: ClassVar[int] = 1
+
+    @property
+    def held(self) -> int:
+        """Amount that this record holds: of a coin its own, of anything else what is in escrow there."""
+        return 0
+
+    def document(self) -> dict[str, Any]:
+        """Return the record as queries answer with it: its fields and `v`, the version."""
+        return {"v": self.VERSION, **self.to_json()}
+
+    def encode(self) -> bytes:
+        """Return the record's bytes on the ledger."""
+        return canonical.dumps(self.document())
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Read a record back."""
+        document = canonical.loads(data, MAX_RECORD_SIZE)
+        version = document.pop("v", None) if isinstance(document, dict) else None
+        if not isinstance(version, int) or not 1 <= version <= cls.VERSION:
+            raise StateUnreadable(f"version {version!r} of a {cls.__name__}; this contract reads up to {cls.VERSION}")
+        return cls.from_json(document)
