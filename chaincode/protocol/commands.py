@@ -134,7 +134,10 @@ class PutCollateral(Command):
 
 @dataclass(frozen=True)
 class Challenge(Command):
-    """Challenge an operator to register an enclave; a client of another organisation. The transaction id is the nonce."""
+    """Challenge an operator to register an enclave; a client of another organisation.
+
+    The transaction's id is the nonce, 32 bytes in hex, that the quote must hold.
+    """
 
     operator: Digest
 

@@ -1,7 +1,7 @@
 """The contract's queries, and `JobTicket`, which is endorsed by several organisations but writes nothing either.
 
 Lists come in pages: `page_size` items at most, and a `bookmark` for the next page, empty at the end. Answers are
-canonical JSON; `views` reads them.
+canonical JSON.
 """
 
 from __future__ import annotations
