@@ -1,6 +1,6 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest_asyncio
 
@@ -9,6 +9,7 @@ from tests.chaincode.shim.ledger import Ledger
 from tests.chaincode.shim.peer import FakePeer, Outcome
 
 PACKAGE_ID = "kv_1:0123abcd"
+Peer = TypeVar("Peer", bound=FakePeer)
 Body = Callable[[ChaincodeStub], Awaitable[Any]]
 
 
@@ -41,6 +42,10 @@ class Network:
     async def peer(self, server: ChaincodeServer, ledger: Ledger | None = None, **options: Any) -> FakePeer:
         port: int = server.port  # type: ignore[attr-defined]
         return await self._stack.enter_async_context(FakePeer(port, ledger, **options))
+
+    async def enter(self, peer: Peer) -> Peer:
+        await self._stack.enter_async_context(peer)
+        return peer
 
     async def run(self, body: Body, *args: bytes | str, ledger: Ledger | None = None, **options: Any) -> Outcome:
         """One call of a chaincode on a fresh server and peer."""

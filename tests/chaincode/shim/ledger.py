@@ -9,12 +9,12 @@ import itertools
 from dataclasses import dataclass, field
 
 from fabric_protos.ledger.queryresult import kv_query_result_pb2
-from fabric_protos.peer import chaincode_pb2
+from fabric_protos.peer import chaincode_pb2, proposal_response_pb2
 from fabric_protos.peer import chaincode_shim_pb2 as shim_pb2
-from fabric_protos.peer import proposal_response_pb2
 from fabric_protos.peer.chaincode_shim_pb2 import ChaincodeMessage, WriteRecord
 
 BATCH = 100
+PAGES_ONLY_READ = "unsuppored transaction. Paginated queries are supported only in a read-only transaction"
 Address = tuple[str, str]
 """Collection (empty for public state) and key."""
 
@@ -30,7 +30,7 @@ class Ledger:
     callees: dict[str, proposal_response_pb2.Response] = field(default_factory=dict)
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The cause that follows `<TYPE> failed: transaction ID: <id>: `."""
 
 
@@ -53,7 +53,7 @@ class Transaction:
         name = ChaincodeMessage.Type.Name(request.type)
         try:
             kind, payload = ChaincodeMessage.RESPONSE, getattr(self, f"_{name.lower()}")(request.payload)
-        except Refused as cause:
+        except RefusedError as cause:
             kind = ChaincodeMessage.ERROR
             payload = f"{name} failed: transaction ID: {self.tx_id}: {cause}".encode()
         return ChaincodeMessage(type=kind, payload=payload, txid=self.tx_id, channel_id=self.channel_id)
@@ -132,7 +132,7 @@ class Transaction:
         return self._first_batch(found)
 
     def _get_query_result(self, payload: bytes) -> bytes:
-        raise Refused("ExecuteQuery not supported for leveldb")
+        raise RefusedError("ExecuteQuery not supported for leveldb")
 
     def _get_history_for_key(self, payload: bytes) -> bytes:
         key = shim_pb2.GetHistoryForKey.FromString(payload).key
@@ -149,7 +149,7 @@ class Transaction:
     def _invoke_chaincode(self, payload: bytes) -> bytes:
         name = chaincode_pb2.ChaincodeSpec.FromString(payload).chaincode_id.name
         if name not in self.ledger.callees:
-            raise Refused(f"execute failed: chaincode {name} not found")
+            raise RefusedError(f"execute failed: chaincode {name} not found")
         answer = self.ledger.callees[name].SerializeToString()
         message = ChaincodeMessage(
             type=ChaincodeMessage.COMPLETED, payload=answer, txid=self.tx_id, channel_id=self.channel_id
@@ -163,13 +163,15 @@ class Transaction:
     def _write(self, kind: str, collection: str, key: str, value: bytes = b"") -> bytes:
         self._check(collection)
         if self._paged:
-            raise Refused("unsuppored transaction. Paginated queries are supported only in a read-only transaction")
+            raise RefusedError(
+                "unsuppored transaction. Paginated queries are supported only in a read-only transaction"
+            )
         self.writes.append((kind, collection, key, value))
         return b""
 
     def _check(self, collection: str) -> None:
         if collection not in self.ledger.collections:
-            raise Refused(f"collection {self.channel_id}/cc/{collection} could not be found")
+            raise RefusedError(f"collection {self.channel_id}/cc/{collection} could not be found")
 
     def _page(self, found: list[bytes], size: int) -> bytes:
         self._paged = True
@@ -189,7 +191,7 @@ class Transaction:
 
     def _batch(self, query: str) -> bytes:
         if query not in self.open_queries:
-            raise Refused("query iterator not found")
+            raise RefusedError("query iterator not found")
         found = self.open_queries[query]
         batch, rest = found[:BATCH], found[BATCH:]
         if rest:

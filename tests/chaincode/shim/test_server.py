@@ -2,13 +2,13 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import grpc
 import grpc.aio
 import pytest
+from fabric_protos.peer.chaincode_shim_pb2 import ChaincodeMessage
 
 from goldengrain.chaincode.shim import ChaincodeServer, ChaincodeStub, ServerError, StreamLost, TLSOptions, stream
 from tests.chaincode.shim.certificates import Authority
@@ -64,12 +64,14 @@ async def test_a_lost_stream_cancels_its_transactions_and_the_peer_can_come_back
 
 async def test_a_request_under_way_when_the_stream_is_lost_fails(network: Network) -> None:
     failures: list[BaseException] = []
-    failed = asyncio.Event()
+    failed, asked = asyncio.Event(), asyncio.Event()
 
     class Silent(FakePeer):
-        async def _handle(self, message: object) -> None:
-            if not self.registered_as:
-                await super()._handle(message)  # type: ignore[arg-type]
+        async def _handle(self, message: ChaincodeMessage) -> None:
+            if self.registered_as:
+                asked.set()
+            else:
+                await super()._handle(message)
 
     async def body(stub: ChaincodeStub) -> None:
         try:
@@ -82,8 +84,7 @@ async def test_a_request_under_way_when_the_stream_is_lost_fails(network: Networ
     server = await network.serve(Calling(body))
     async with Silent(server.port) as peer:  # type: ignore[attr-defined]
         call = asyncio.create_task(peer.call("f"))
-        while len(peer.received) < 2:
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(asked.wait(), 5)
     await asyncio.wait_for(failed.wait(), 5)
     assert isinstance(failures[0], StreamLost | asyncio.CancelledError)
     with pytest.raises(ConnectionError):
@@ -226,19 +227,17 @@ async def test_the_example_runs_as_a_program_and_stops_on_sigterm() -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {**os.environ, "CHAINCODE_SERVER_ADDRESS": f"127.0.0.1:{port}", "CHAINCODE_ID": PACKAGE_ID}
-    command = [sys.executable, "-m", "goldengrain.chaincode.shim.example"]
-    program = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+    command = (sys.executable, "-m", "goldengrain.chaincode.shim.example")
+    program = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.PIPE)
+    assert program.stderr is not None
     try:
-        peer = FakePeer(port)
-        for _ in range(100):
-            await asyncio.sleep(0.1)
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-        async with peer:
+        while b"listens" not in await asyncio.wait_for(program.stderr.readline(), 20):
+            pass
+        async with FakePeer(port) as peer:
             assert (await peer.call("put", "a", "1")).transaction.writes == [("put", "", "a", b"1")]
             program.send_signal(signal.SIGTERM)
-            assert await asyncio.to_thread(program.wait, 10) == 0
+            assert await asyncio.wait_for(program.wait(), 10) == 0
     finally:
-        program.kill()
-        program.communicate()
+        if program.returncode is None:
+            program.kill()
+        await program.communicate()

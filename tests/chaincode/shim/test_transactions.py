@@ -14,7 +14,7 @@ from tests.chaincode.shim.ledger import Ledger
 from tests.chaincode.shim.peer import call_message, new_tx_id, signed_proposal
 
 
-class Refusal(GoldenGrainError):
+class RefusedError(GoldenGrainError):
     code = "NO_SUCH_OFFER"
     status = 404
 
@@ -95,7 +95,7 @@ async def test_a_refused_transaction_has_no_event(network: Network) -> None:
 async def test_a_named_refusal_keeps_its_code_text_and_status(network: Network) -> None:
     async def body(stub: ChaincodeStub) -> None:
         await stub.put_state("a", b"1")
-        raise Refusal("there is no offer 7: list them with ListOffers")
+        raise RefusedError("there is no offer 7: list them with ListOffers")
 
     outcome = await network.run(body)
     assert outcome.response.status == 404
@@ -159,7 +159,7 @@ async def test_a_guard_runs_before_every_call_and_can_refuse_it(network: Network
     async def guard(stub: ChaincodeStub) -> None:
         calls.append(stub.function)
         if stub.timestamp.seconds < 100:
-            raise Refusal("too old")
+            raise RefusedError("too old")
 
     async def body(stub: ChaincodeStub) -> None:
         calls.append("invoked")
