@@ -1,8 +1,8 @@
 """Scores, in parts per million and integers only (protocol section 10).
 
 >>> wilson(950, 1000)
-934704
->>> floored(934_704, 1_000)
+934685
+>>> floored(934_685, 1_000)
 934000
 """
 

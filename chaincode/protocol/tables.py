@@ -1,8 +1,8 @@
 """The state tables of an offer and of a task (protocol sections 6 and 7), as data.
 
-Each `Rule` is a row: in which states, by whom, when, what comes next and where the money goes. What has no row is refused:
-`require_offer` and `require_task` name the refusal. The contract consults the tables, the docs print them, and a test walks
-every state with every command.
+Each `Rule` is a row: in which states, by whom, when, what comes next and where the money goes. What has no row is
+refused: `require_offer` and `require_task` name the refusal. The contract consults the tables, the docs print them, and
+a test walks every state with every command.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ OFFER_RULES: tuple[Rule, ...] = (
         Party.ANYONE,
         Window(until=(Deadline.D,)),
         (S.SETTLED,),
-        "price less market fee, and bond, to the developer's payout owner; market fee to the treasury",
+        "price less market fee to the payout owner; bond to the developer; market fee to the treasury",
     ),
     Rule(
         "Forfeit",
@@ -303,9 +303,8 @@ def offer_refusal(command: str, state: OfferState) -> ContractError:
 
 
 def _states(command: str) -> str:
-    return ", ".join(
-        dict.fromkeys(str(state) for rule in OFFER_RULES if rule.command == command for state in rule.states)
-    )
+    states = [str(state) for rule in OFFER_RULES if rule.command == command for state in rule.states]
+    return ", ".join(dict.fromkeys(states))
 
 
 def require_offer(command: str, state: OfferState) -> tuple[Rule, ...]:
