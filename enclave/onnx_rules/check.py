@@ -155,11 +155,12 @@ def _key(node: NodeProto) -> tuple[str, str]:
     return ("" if node.domain == "ai.onnx" else node.domain, node.op_type)
 
 
+_to_array: Any = numpy_helper.to_array
 _READERS = {
     AttributeProto.FLOAT: lambda attribute: attribute.f,
     AttributeProto.INT: lambda attribute: attribute.i,
     AttributeProto.STRING: lambda attribute: attribute.s,
-    AttributeProto.TENSOR: lambda attribute: numpy_helper.to_array(attribute.t).ravel(),
+    AttributeProto.TENSOR: lambda attribute: _to_array(attribute.t).ravel(),
     AttributeProto.FLOATS: lambda attribute: attribute.floats,
     AttributeProto.INTS: lambda attribute: attribute.ints,
     AttributeProto.STRINGS: lambda attribute: attribute.strings,
