@@ -108,18 +108,18 @@ class BlockTransaction:
 
 
 def header_bytes(header: common_pb2.BlockHeader) -> bytes:
-    """The ASN.1 DER form of a header."""
+    """Return the ASN.1 DER form of a header."""
     number = header.number.to_bytes(header.number.bit_length() // 8 + 1, "big")
     return _der(0x30, _der(0x02, number) + _der(0x04, header.previous_hash) + _der(0x04, header.data_hash))
 
 
 def header_hash(header: common_pb2.BlockHeader) -> bytes:
-    """A block's hash: what the next block's ``previous_hash`` is."""
+    """Return a block's hash: what the next block's ``previous_hash`` is."""
     return sha256(header_bytes(header)).digest()
 
 
 def data_hash(block: common_pb2.Block) -> bytes:
-    """The hash that the header has to state for the block's transactions."""
+    """Return the hash that the header has to state for the block's transactions."""
     return sha256(b"".join(block.data.data)).digest()
 
 

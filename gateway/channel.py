@@ -21,7 +21,7 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
 
 
 def open_channel(endpoint: Endpoint) -> grpc.aio.Channel:
-    """A channel to an endpoint. It connects on first use; close it with ``await channel.close()``."""
+    """Return a channel to an endpoint. It connects on first use; close it with ``await channel.close()``."""
     options = list(_OPTIONS)
     if endpoint.tls_root is None:
         return grpc.aio.insecure_channel(endpoint.address, options)

@@ -40,7 +40,7 @@ class Endpoint:
 
     @classmethod
     def parse(cls, url: str, tls_root: bytes | None = None, server_name: str | None = None, name: str = "") -> Endpoint:
-        """An endpoint from ``grpcs://host:port``, ``grpc://host:port`` or ``host:port`` (TLS where a root is given)."""
+        """Return an endpoint from ``grpcs://…``, ``grpc://…`` or ``host:port`` (TLS where a root is given)."""
         if "://" not in url:
             url = f"{'grpcs' if tls_root else 'grpc'}://{url}"
         parts = urlsplit(url)
@@ -87,7 +87,7 @@ class ConnectionProfile:
 
     @classmethod
     def from_document(cls, document: Any, folder: Path = Path()) -> ConnectionProfile:
-        """A profile from parsed JSON or YAML; ``folder`` is what relative paths in it start from."""
+        """Return a profile from parsed JSON or YAML; ``folder`` is what relative paths in it start from."""
         if not isinstance(document, dict):
             raise ConnectionProfileError("a connection profile is an object with organizations and peers")
         try:
@@ -105,7 +105,7 @@ class ConnectionProfile:
         return cls(client, organizations, peers, orderers)
 
     def organization(self, name: str | None = None) -> ProfileOrganization:
-        """An organisation by its name or MSP id; without one, the client's (or the only one there is)."""
+        """Return an organisation by its name or MSP id; without one, the client's (or the only one there is)."""
         name = name or self.client_organization
         if not name and len(self.organizations) == 1:
             return next(iter(self.organizations.values()))
@@ -116,7 +116,7 @@ class ConnectionProfile:
         raise ConnectionProfileError(f"organisation {name or '(none given)'} is not in the profile; it has: {known}")
 
     def gateways(self, organization: str | None = None) -> list[Endpoint]:
-        """The peers of an organisation (default: the client's), in the profile's order; at least one."""
+        """Return the peers of an organisation (default: the client's), in the profile's order; at least one."""
         found = self.organization(organization)
         endpoints = [self.peers[name] for name in found.peers if name in self.peers]
         if not endpoints:
@@ -124,7 +124,7 @@ class ConnectionProfile:
         return endpoints
 
     def gateway(self, organization: str | None = None) -> Endpoint:
-        """The first peer of an organisation (default: the client's)."""
+        """Return the first peer of an organisation (default: the client's)."""
         return self.gateways(organization)[0]
 
 

@@ -38,7 +38,7 @@ class Contract:
         endorsing_organizations: Sequence[str] = (),
         is_init: bool = False,
     ) -> Proposal:
-        """A proposal, not yet sent.
+        """Return a proposal, not yet sent.
 
         ``transient`` reaches the endorsers and is kept out of the ledger. ``endorsing_organizations`` are MSP ids:
         peers of exactly these are asked; without them the gateway peer chooses so that the endorsement policy holds.

@@ -42,7 +42,7 @@ class Deliverer:
         return self._open("Deliver", first, last, wait, lambda message: message.block)
 
     def filtered(self, first: int | None, last: int | None, wait: bool) -> EventStream[events_pb2.FilteredBlock]:
-        """Filtered blocks (transaction ids, validation codes, event names)."""
+        """Return filtered blocks (transaction ids, validation codes, event names)."""
         return self._open("DeliverFiltered", first, last, wait, lambda message: message.filtered_block)
 
     def with_private_data(self, first: int | None, last: int | None, wait: bool) -> EventStream[BlockAndPrivateData]:
@@ -50,7 +50,7 @@ class Deliverer:
         return self._open("DeliverWithPrivateData", first, last, wait, _with_private_data)
 
     def newest(self) -> EventStream[events_pb2.FilteredBlock]:
-        """The newest block, filtered, and no other."""
+        """Return the newest block, filtered, and no other."""
         newest = ab_pb2.SeekPosition(newest=ab_pb2.SeekNewest())
         return self._seek("DeliverFiltered", newest, newest, False, lambda message: message.filtered_block)
 

@@ -101,7 +101,7 @@ class Endorser:
         transient: Mapping[str, bytes] | None = None,
         deadline: float | None = None,
     ) -> bytes:
-        """The payload of the peer's answer. Raises PeerError (``status``) unless the answer's status is 2xx or 3xx."""
+        """Return the payload of the peer's answer. Raises PeerError unless its status is 2xx or 3xx."""
         answer = await self.process(chaincode, *arguments, channel=channel, transient=transient, deadline=deadline)
         if answer.response.status not in _OK:
             raise PeerError(
@@ -115,7 +115,7 @@ class Endorser:
         await self.call("cscc", "JoinChain", genesis.SerializeToString())
 
     async def channels(self) -> list[str]:
-        """The channels that the peer has joined. Raises PeerError."""
+        """Return the channels that the peer has joined. Raises PeerError."""
         answer = query_pb2.ChannelQueryResponse.FromString(await self.call("cscc", "GetChannels"))
         return [one.channel_id for one in answer.channels]
 
@@ -124,17 +124,17 @@ class Endorser:
         return ledger_pb2.BlockchainInfo.FromString(await self.call("qscc", "GetChainInfo", channel, channel=channel))
 
     async def block_by_number(self, channel: str, number: int) -> common_pb2.Block:
-        """A block as this peer keeps it. Raises PeerError."""
+        """Return a block as this peer keeps it. Raises PeerError."""
         raw = await self.call("qscc", "GetBlockByNumber", channel, str(number), channel=channel)
         return common_pb2.Block.FromString(raw)
 
     async def block_by_transaction(self, channel: str, transaction_id: str) -> common_pb2.Block:
-        """The block that holds a transaction. Raises PeerError."""
+        """Return the block that holds a transaction. Raises PeerError."""
         raw = await self.call("qscc", "GetBlockByTxID", channel, transaction_id, channel=channel)
         return common_pb2.Block.FromString(raw)
 
     async def transaction(self, channel: str, transaction_id: str) -> transaction_pb2.ProcessedTransaction:
-        """A transaction's envelope and validation code. Raises PeerError."""
+        """Return a transaction's envelope and validation code. Raises PeerError."""
         raw = await self.call("qscc", "GetTransactionByID", channel, transaction_id, channel=channel)
         return transaction_pb2.ProcessedTransaction.FromString(raw)
 

@@ -31,6 +31,8 @@
 Errors of gRPC are translated here and nowhere else; the original is the ``__cause__``.
 """
 
+# ruff: noqa: N818 - outcomes are named by their fact
+
 from __future__ import annotations
 
 import re
@@ -277,7 +279,7 @@ E_ = TypeVar("E_", bound=GatewayError)
 
 
 def peer_details(error: grpc.aio.AioRpcError) -> tuple[PeerDetail, ...]:
-    """The peers' own words in a gRPC error (Fabric's ``gateway.ErrorDetail`` in ``grpc-status-details-bin``)."""
+    """Return the peers' own words in a gRPC error (Fabric's ``gateway.ErrorDetail`` in ``grpc-status-details-bin``)."""
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
             return details_of_status(value)
@@ -285,7 +287,7 @@ def peer_details(error: grpc.aio.AioRpcError) -> tuple[PeerDetail, ...]:
 
 
 def details_of_status(raw: bytes) -> tuple[PeerDetail, ...]:
-    """The same from a serialized ``google.rpc.Status``; what does not parse is left out."""
+    """Return the same from a serialized ``google.rpc.Status``; what does not parse is left out."""
     found = []
     try:
         for packed in status_pb2.Status.FromString(raw).details:

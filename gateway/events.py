@@ -31,12 +31,12 @@ class ChaincodeEvent:
 
 
 def specified(number: int) -> ab_pb2.SeekPosition:
-    """The position of a block by its number."""
+    """Return the position of a block by its number."""
     return ab_pb2.SeekPosition(specified=ab_pb2.SeekSpecified(number=number))
 
 
 def next_commit() -> ab_pb2.SeekPosition:
-    """The position of the next block to come."""
+    """Return the position of the next block to come."""
     return ab_pb2.SeekPosition(next_commit=ab_pb2.SeekNextCommit())
 
 
@@ -69,7 +69,7 @@ class ChaincodeEventsRequest:
         self._signature = signature
 
     def stream(self) -> EventStream[ChaincodeEvent]:
-        """The events from the requested position on, without end. Raises SigningError, and EventsError while read."""
+        """Return the events from the position on, without end. Raises SigningError, and EventsError while read."""
         signature = self._signature or self._session.sign(self._request)
         request = gateway_pb2.SignedChaincodeEventsRequest(request=self._request, signature=signature)
         return EventStream(

@@ -79,11 +79,11 @@ class Gateway:
         return self._session.clock
 
     def network(self, channel: str) -> Network:
-        """A channel of the network."""
+        """Return a channel of the network."""
         return Network(self._session, channel)
 
     def proposal_from_bytes(self, raw: bytes, signature: bytes = b"") -> Proposal:
-        """A proposal saved with ``Proposal.to_bytes``, perhaps with a signature made in the meantime."""
+        """Return a proposal saved with ``Proposal.to_bytes``, perhaps with a signature made in the meantime."""
         saved = gateway_pb2.ProposedTransaction.FromString(raw)
         return Proposal(
             self._session,
@@ -93,7 +93,7 @@ class Gateway:
         )
 
     def transaction_from_bytes(self, channel: str, raw: bytes, signature: bytes = b"") -> Transaction:
-        """An endorsed transaction saved with ``Transaction.to_bytes``, perhaps signed in the meantime."""
+        """Return an endorsed transaction saved with ``Transaction.to_bytes``, perhaps signed in the meantime."""
         saved = gateway_pb2.PreparedTransaction.FromString(raw)
         transaction = Transaction(self._session, channel, saved.transaction_id, saved.envelope)
         if signature:

@@ -70,7 +70,7 @@ class PrivateKeySigner:
 
     @classmethod
     def from_pem(cls, pem: bytes, password: bytes | None = None) -> PrivateKeySigner:
-        """A signer from PEM: PKCS#8 (encrypted too) or SEC1. Raises IdentityError."""
+        """Return a signer from PEM: PKCS#8 (encrypted too) or SEC1. Raises IdentityError."""
         try:
             key = serialization.load_pem_private_key(pem, password)
         except TypeError as error:
@@ -95,7 +95,7 @@ class PrivateKeySigner:
 
 
 def low_s(signature: bytes) -> bytes:
-    """The same P-256 signature with ``s`` in the lower half of the group's order."""
+    """Return the same P-256 signature with ``s`` in the lower half of the group's order."""
     r, s = utils.decode_dss_signature(signature)
     return signature if s <= _HALF_ORDER else utils.encode_dss_signature(r, P256_ORDER - s)
 

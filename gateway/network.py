@@ -24,7 +24,7 @@ class Network:
         self.channel = channel
 
     def contract(self, chaincode: str, name: str = "") -> Contract:
-        """A chaincode; ``name`` picks one of several contracts in it (functions are then called ``name:function``)."""
+        """Return a chaincode; ``name`` picks one of several contracts in it (its functions are ``name:function``)."""
         return Contract(self._session, self.channel, chaincode, name)
 
     def commit(self, transaction_id: str) -> Commit:
@@ -43,7 +43,7 @@ class Network:
     def chaincode_events_request(
         self, chaincode: str, start_block: int | None = None, checkpoint: Checkpointer | None = None
     ) -> ChaincodeEventsRequest:
-        """The same as a request that can be signed elsewhere."""
+        """Return the same as a request that can be signed elsewhere."""
         return ChaincodeEventsRequest(self._session, self.channel, chaincode, start_block, checkpoint)
 
     def block_events(
@@ -55,17 +55,17 @@ class Network:
     def filtered_block_events(
         self, start_block: int | None = None, checkpoint: Checkpointer | None = None
     ) -> EventStream[events_pb2.FilteredBlock]:
-        """The same, only transaction ids, validation codes and names of events."""
+        """Return the same, only transaction ids, validation codes and names of events."""
         return self._deliverer.filtered(_start(start_block, checkpoint), None, wait=True)
 
     def private_block_events(
         self, start_block: int | None = None, checkpoint: Checkpointer | None = None
     ) -> EventStream[BlockAndPrivateData]:
-        """The same, whole, with the private data that this identity's organisation may see."""
+        """Return the same, whole, with the private data that this identity's organisation may see."""
         return self._deliverer.with_private_data(_start(start_block, checkpoint), None, wait=True)
 
     def fetch_blocks(self, first: int, last: int) -> EventStream[common_pb2.Block]:
-        """The blocks ``first`` to ``last``, both included. Reading raises DeliverError where they do not exist yet."""
+        """Return the blocks ``first`` to ``last``, both included. Reading raises DeliverError where one is missing."""
         return self._deliverer.blocks(first, last, wait=False)
 
     async def fetch_block(self, number: int) -> common_pb2.Block:

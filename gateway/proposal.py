@@ -37,7 +37,7 @@ class UnsignedProposal:
 
 
 def encode(argument: Argument) -> bytes:
-    """An argument of a chaincode call as bytes (text as UTF-8)."""
+    """Return an argument of a chaincode call as bytes (text as UTF-8)."""
     return argument.encode() if isinstance(argument, str) else argument
 
 
@@ -52,7 +52,7 @@ def build_proposal(
     is_init: bool = False,
     nonce: bytes | None = None,
 ) -> UnsignedProposal:
-    """A proposal to call ``chaincode`` on ``channel``; the first argument is the function's name.
+    """Return a proposal to call ``chaincode`` on ``channel``; the first argument is the function's name.
 
     ``channel`` is empty for calls that concern the peer alone (installing a package, joining a channel).
     """
@@ -83,7 +83,7 @@ def build_proposal(
 
 
 def parse_proposal(raw: bytes) -> UnsignedProposal:
-    """The same from ``protos.Proposal`` bytes (for offline signing). Raises ``DecodeError``."""
+    """Return the same from ``protos.Proposal`` bytes (for offline signing). Raises ``DecodeError``."""
     header = common_pb2.Header.FromString(proposal_pb2.Proposal.FromString(raw).header)
     channel_header = common_pb2.ChannelHeader.FromString(header.channel_header)
     return UnsignedProposal(channel_header.tx_id, channel_header.channel_id, raw)

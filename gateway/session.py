@@ -53,7 +53,7 @@ class Session:
     def deliver(
         self, method: str
     ) -> grpc.aio.StreamStreamMultiCallable[common_pb2.Envelope, events_pb2.DeliverResponse]:
-        """A Deliver stream of the peer: ``Deliver``, ``DeliverFiltered`` or ``DeliverWithPrivateData``."""
+        """Return a Deliver stream of the peer: ``Deliver``, ``DeliverFiltered`` or ``DeliverWithPrivateData``."""
         return self.channel.stream_stream(
             f"/protos.Deliver/{method}",
             request_serializer=common_pb2.Envelope.SerializeToString,
@@ -61,7 +61,7 @@ class Session:
         )
 
     def sign(self, message: bytes, transaction_id: str | None = None) -> bytes:
-        """A signature over a message. Raises SigningError where the gateway was opened without a signer."""
+        """Return a signature over a message. Raises SigningError where the gateway was opened without a signer."""
         if self.signer is None:
             raise SigningError(
                 "this gateway has no signer: sign the step's digest elsewhere and hand it to its sign() method",

@@ -68,7 +68,7 @@ class Status:
         return self.code == transaction_pb2.VALID
 
     def check(self) -> Status:
-        """This status if it is successful. Raises CommitError otherwise."""
+        """Return the status itself if it is successful. Raises CommitError otherwise."""
         if not self.successful:
             raise CommitError(self.transaction_id, self.code, self.code_name, self.block)
         return self
@@ -126,7 +126,7 @@ class Proposal:
         ).SerializeToString()
 
     def signed(self) -> proposal_pb2.SignedProposal:
-        """The signed proposal message. Raises SigningError where there is neither signature nor signer."""
+        """Return the signed proposal message. Raises SigningError where there is neither signature nor signer."""
         if not self._signature:
             self._signature = self._session.sign(self._proposal.raw, self.transaction_id)
         return proposal_pb2.SignedProposal(proposal_bytes=self._proposal.raw, signature=self._signature)

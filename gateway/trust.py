@@ -87,7 +87,7 @@ class ChannelTrust:
 
     @classmethod
     def from_config_block(cls, block: common_pb2.Block) -> ChannelTrust:
-        """The trust that a genesis or other config block states; whether to believe the block is the caller's matter.
+        """Return the trust that a genesis or other config block states; whether to believe it is the caller's matter.
 
         Raises BlockError where it holds no configuration.
         """
@@ -173,7 +173,7 @@ def _msps(groups: Iterable[configtx_pb2.ConfigGroup]) -> dict[str, Msp]:
 
 
 def msp_from_config(config: msp_config_pb2.FabricMSPConfig) -> Msp:
-    """An MSP from Fabric's message. Raises ValueError where a certificate does not parse."""
+    """Return an MSP from Fabric's message. Raises ValueError where a certificate does not parse."""
     units = config.fabric_node_ous
     roles = {
         name: getattr(units, f"{name}_ou_identifier").organizational_unit_identifier

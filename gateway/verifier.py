@@ -50,11 +50,11 @@ class BlockVerifier:
 
     @classmethod
     def from_genesis(cls, genesis: common_pb2.Block) -> BlockVerifier:
-        """A verifier that believes this genesis block and expects block 1 next."""
+        """Return a verifier that believes this genesis block and expects block 1 next."""
         return cls(ChannelTrust.from_config_block(genesis), genesis)
 
     def verify(self, block: common_pb2.Block) -> list[BlockTransaction]:
-        """The block's transactions, after all checks. Raises BlockError naming block and reason."""
+        """Return the block's transactions, after all checks. Raises BlockError naming block and reason."""
         number = block.header.number
         try:
             found = self._verified(block)
@@ -135,7 +135,7 @@ def check_transaction(one: BlockTransaction, trust: ChannelTrust, seen: Collecti
 
 
 def check_endorsements(call: Call, header: common_pb2.Header, trust: ChannelTrust) -> set[str]:
-    """The MSP ids of the peers that endorsed a call. Raises BlockError where one of them did not."""
+    """Return the MSP ids of the peers that endorsed a call. Raises BlockError where one of them did not."""
     asked = sha256(header.channel_header + header.signature_header + call.proposal_payload).digest()
     if call.proposal_hash != asked:
         raise BlockError("the answer is not one to this proposal")

@@ -37,7 +37,7 @@ class Wallet:
         return sorted(path.name.removesuffix(_SUFFIX) for path in self.folder.glob(f"*{_SUFFIX}"))
 
     def get(self, label: str, password: bytes | None = None) -> Credentials:
-        """The credentials under a label. Raises WalletError (none, or malformed) and IdentityError (unusable)."""
+        """Return the credentials under a label. Raises WalletError (none, malformed) and IdentityError (unusable)."""
         path = self._path(label)
         try:
             entry = json.loads(path.read_bytes())
