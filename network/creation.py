@@ -19,13 +19,16 @@ _NEVER_OVERWRITTEN = ("organizations", "channels", "wallet", "ledger", "nodes")
 _MADE_LATER = ("ledger", "logs", "nodes", "store", "clock", "network.json", "chaincodes.json", "contexts.json")
 
 
-def create(home: Home, topology: Topology, *, administration: bool = False) -> Topology:
+def create(
+    home: Home, topology: Topology, *, administration: bool = False, channel_capability: str = "V3_0"
+) -> Topology:
     """Make a network's folder, but start nothing; all or nothing.
 
     Args:
         home: a folder without a network.
         topology: ports of 0 are assigned.
         administration: assign the ports that only the native runtime has as well.
+        channel_capability: see `genesis_block`.
 
     Returns:
         The topology with its ports.
@@ -47,7 +50,7 @@ def create(home: Home, topology: Topology, *, administration: bool = False) -> T
     marker.touch()
     try:
         create_pki(home, assigned)
-        write_genesis(home, assigned)
+        write_genesis(home, assigned, channel_capability=channel_capability)
         write_profiles(home, assigned)
         write_wallet(home, assigned)
         home.save_topology(assigned)

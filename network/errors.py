@@ -12,6 +12,7 @@ GoldenGrainError
     ├── StartFailed                 START_FAILED             a process did not come up; `log_lines` says why
     ├── StopFailed                  STOP_FAILED
     ├── FabricProgramsMissing       FABRIC_PROGRAMS_MISSING
+    ├── FabricTooOld                FABRIC_TOO_OLD           older than 2.5
     ├── ChannelJoinFailed           CHANNEL_JOIN_FAILED
     ├── IdentityExists              IDENTITY_EXISTS
     ├── IdentityNotFound            IDENTITY_NOT_FOUND
@@ -100,6 +101,12 @@ class FabricProgramsMissing(NetworkError):
     """Fabric's `peer` or `orderer` program was not found."""
 
     code = "FABRIC_PROGRAMS_MISSING"
+
+
+class FabricTooOld(NetworkError):
+    """Fabric's programs are of a release before 2.5."""
+
+    code = "FABRIC_TOO_OLD"
 
 
 class ChannelJoinFailed(NetworkError):

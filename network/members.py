@@ -1,0 +1,64 @@
+"""The organisations of a network as an operator of all of them reaches them: each one's Admin and its peers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from goldengrain.gateway.clock import Clock, SystemClock
+from goldengrain.gateway.connection import ConnectionProfile
+from goldengrain.gateway.endorser import Endorser
+from goldengrain.gateway.gateway import Contract, Gateway
+from goldengrain.gateway.identity import credentials_from_msp
+
+from .home import Home
+from .topology import Organization, Topology
+
+
+@dataclass(frozen=True)
+class Member:
+    """One organisation, open for calls on behalf of its Admin.
+
+    Attributes:
+        organization: from the topology.
+        peers: a direct connection to each of its peers.
+        lifecycle: the `_lifecycle` system chaincode through its first peer's Gateway.
+    """
+
+    organization: Organization
+    peers: tuple[Endorser, ...]
+    lifecycle: Contract
+
+    @property
+    def msp_id(self) -> str:
+        """MSP id of the organisation."""
+        return self.organization.msp_id
+
+
+@asynccontextmanager
+async def open_members(home: Home, topology: Topology, clock: Clock | None = None) -> AsyncIterator[list[Member]]:
+    """Connect to every organisation of a network; connections are made on first use.
+
+    Raises:
+        ConnectionProfileError: if a connection profile is missing or damaged.
+        IdentityError: if an Admin's MSP folder is.
+    """
+    async with AsyncExitStack() as stack:
+        yield [
+            await _open(home, topology, organization, clock or SystemClock(), stack)
+            for organization in topology.organizations
+        ]
+
+
+async def _open(
+    home: Home, topology: Topology, organization: Organization, clock: Clock, stack: AsyncExitStack
+) -> Member:
+    profile = ConnectionProfile.load(home.connection_profile(organization))
+    admin = credentials_from_msp(home.user(organization, "Admin") / "msp", organization.msp_id)
+    endpoints = profile.gateways()
+    peers = tuple(Endorser.connect(endpoint, admin.identity, admin.signer, clock=clock) for endpoint in endpoints)
+    for peer in peers:
+        await stack.enter_async_context(peer)
+    gateway = await stack.enter_async_context(Gateway.connect(endpoints[0], admin.identity, admin.signer, clock=clock))
+    return Member(organization, peers, gateway.network(topology.channel.name).contract("_lifecycle"))

@@ -1,0 +1,207 @@
+"""Configuration files of Fabric's own programs: `core.yaml` of a peer, `orderer.yaml` of an orderer.
+
+Only what a node of a local network needs is written; the rest has its default in the programs. The gossip intervals are
+one second or less instead of Fabric's 4 to 25 seconds: peers of different organisations learn of each other by gossip,
+and until they have, no peer can collect the endorsements of a majority.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from .home import Home, write_atomically
+from .native_builder import NAME, write_builder
+from .topology import LOOPBACK, Orderer, OrdererOrganization, Organization, Peer, Topology
+
+_GOSSIP = {
+    "useLeaderElection": False,
+    "orgLeader": True,  # each peer fetches its blocks from the orderer itself
+    "membershipTrackerInterval": "500ms",
+    "maxBlockCountToStore": 10,
+    "maxPropagationBurstLatency": "10ms",
+    "maxPropagationBurstSize": 10,
+    "propagateIterations": 1,
+    "propagatePeerNum": 3,
+    "pullInterval": "1s",
+    "pullPeerNum": 3,
+    "requestStateInfoInterval": "500ms",
+    "publishStateInfoInterval": "500ms",
+    "publishCertPeriod": "1s",
+    "dialTimeout": "3s",
+    "connTimeout": "2s",
+    "recvBuffSize": 20,
+    "sendBuffSize": 200,
+    "digestWaitTime": "250ms",
+    "requestWaitTime": "500ms",
+    "responseWaitTime": "500ms",
+    "aliveTimeInterval": "500ms",
+    "aliveExpirationTimeout": "5s",
+    "reconnectInterval": "500ms",
+    "maxConnectionAttempts": 120,
+    "msgExpirationFactor": 20,
+    "pvtData": {
+        "pullRetryThreshold": "5s",
+        "transientstoreMaxBlockRetention": 1000,
+        "pushAckTimeout": "3s",
+        "btlPullMargin": 10,
+        "reconcileBatchSize": 10,
+        "reconcileSleepInterval": "2s",
+        "reconciliationEnabled": True,
+        "skipPullingInvalidTransactionsDuringCommit": False,
+        "implicitCollectionDisseminationPolicy": {"requiredPeerCount": 0, "maxPeerCount": 1},
+    },
+    "state": {"enabled": False},
+}
+_HANDLERS = {
+    "authFilters": [{"name": "DefaultAuth"}, {"name": "ExpirationCheck"}, {"name": "TimeWindowCheck"}],
+    "decorators": [{"name": "DefaultDecorator"}],
+    "endorsers": {"escc": {"name": "DefaultEndorsement"}},
+    "validators": {"vscc": {"name": "DefaultValidation"}},
+}
+_SOFTWARE_KEYS = {"Default": "SW", "SW": {"Hash": "SHA2", "Security": 256}}
+
+
+def write_peer(home: Home, topology: Topology, organization: Organization, peer: Peer) -> None:
+    """Write the folder of a peer, `HOME/nodes/HOST`: `core.yaml` and the external builder."""
+    config = peer_config(home, topology, organization, peer)
+    path = home.nodes / peer.host(organization) / "core.yaml"
+    write_atomically(path, yaml.safe_dump(config, sort_keys=False).encode())
+    write_builder(home.nodes / "builder")
+
+
+def write_orderer(home: Home, topology: Topology, orderer: Orderer) -> None:
+    """Write the folder of an orderer, `HOME/nodes/HOST`: `orderer.yaml`."""
+    config = orderer_config(home, topology.orderer, orderer)
+    path = home.nodes / orderer.host(topology.orderer) / "orderer.yaml"
+    write_atomically(path, yaml.safe_dump(config, sort_keys=False).encode())
+
+
+def peer_config(home: Home, topology: Topology, organization: Organization, peer: Peer) -> dict[str, Any]:
+    """Make a peer's configuration, with absolute paths; ports have to be assigned."""
+    folder = home.peer(organization, peer).absolute()
+    data = (home.nodes / peer.host(organization) / "data").absolute()
+    neighbour = organization.peers[0] if organization.peers[0] != peer else organization.peers[-1]
+    return {
+        "peer": {
+            "id": peer.host(organization),
+            "networkId": topology.channel.name,
+            "listenAddress": peer.address,
+            "address": peer.address,
+            "chaincodeListenAddress": f"{LOOPBACK}:{peer.chaincode_port}",
+            "chaincodeAddress": f"{LOOPBACK}:{peer.chaincode_port}",
+            "gateway": {"enabled": True, "endorsementTimeout": "30s", "broadcastTimeout": "30s", "dialTimeout": "30s"},
+            "gossip": {
+                **_GOSSIP,
+                "bootstrap": neighbour.address,
+                "endpoint": peer.address,
+                "externalEndpoint": peer.address,
+            },
+            "tls": {
+                "enabled": True,
+                "clientAuthRequired": False,
+                "cert": {"file": str(folder / "tls" / "server.crt")},
+                "key": {"file": str(folder / "tls" / "server.key")},
+                "rootcert": {"file": str(folder / "tls" / "ca.crt")},
+            },
+            "authentication": {"timewindow": "15m"},
+            "fileSystemPath": str(data),
+            "BCCSP": _SOFTWARE_KEYS,
+            "mspConfigPath": str(folder / "msp"),
+            "localMspId": organization.msp_id,
+            "localMspType": "bccsp",
+            "client": {"connTimeout": "3s"},
+            "deliveryclient": {
+                "blockGossipEnabled": False,
+                "reconnectTotalTimeThreshold": "3600s",
+                "connTimeout": "3s",
+                "reConnectBackoffThreshold": "1s",
+                "minimalReconnectInterval": "50ms",
+                "policy": "simple",
+            },
+            "handlers": _HANDLERS,
+            "discovery": {
+                "enabled": True,
+                "authCacheEnabled": True,
+                "authCacheMaxSize": 1000,
+                "authCachePurgeRetentionRatio": 0.75,
+                "orgMembersAllowedAccess": False,
+            },
+            "limits": {"concurrency": {"endorserService": 2500, "deliverService": 2500, "gatewayService": 500}},
+        },
+        "vm": {"endpoint": ""},  # no Docker: chaincodes run as servers
+        "chaincode": {
+            "mode": "net",
+            "externalBuilders": [
+                {
+                    "name": NAME,
+                    "path": str((home.nodes / "builder").absolute()),
+                    "propagateEnvironment": ["PATH"],
+                }
+            ],
+            "installTimeout": "60s",
+            "startuptimeout": "30s",
+            "executetimeout": "30s",
+            "keepalive": 0,
+            "logging": {"level": "info", "shim": "warning"},
+            "system": {"_lifecycle": "enable", "cscc": "enable", "lscc": "enable", "qscc": "enable"},
+            "runtimeParams": {
+                "useWriteBatch": True,
+                "maxSizeWriteBatch": 1000,
+                "useGetMultipleKeys": True,
+                "maxSizeGetMultipleKeys": 1000,
+            },
+        },
+        "ledger": {
+            "state": {"stateDatabase": "goleveldb", "totalQueryLimit": 100_000},
+            "history": {"enableHistoryDatabase": True},
+            "pvtdataStore": {
+                "collElgProcMaxDbBatchSize": 5000,
+                "collElgProcDbBatchesInterval": 1000,
+                "deprioritizedDataReconcilerInterval": "60m",
+                "purgeInterval": 100,
+                "purgedKeyAuditLogging": True,
+            },
+            "snapshots": {"rootDir": str(data / "snapshots")},
+        },
+        "operations": {"listenAddress": f"{LOOPBACK}:{peer.operations_port}", "tls": {"enabled": False}},
+        "metrics": {"provider": "prometheus"},
+    }
+
+
+def orderer_config(home: Home, organization: OrdererOrganization, orderer: Orderer) -> dict[str, Any]:
+    """Make an orderer's configuration, with absolute paths; ports have to be assigned."""
+    folder = home.orderer(organization, orderer).absolute()
+    data = (home.nodes / orderer.host(organization) / "data").absolute()
+    certificate, key, root = (str(folder / "tls" / name) for name in ("server.crt", "server.key", "ca.crt"))
+    return {
+        "General": {
+            "ListenAddress": LOOPBACK,
+            "ListenPort": orderer.port,
+            "TLS": {"Enabled": True, "PrivateKey": key, "Certificate": certificate, "RootCAs": [root]},
+            "Cluster": {"ClientCertificate": certificate, "ClientPrivateKey": key, "RootCAs": [root]},
+            "Keepalive": {"ServerMinInterval": "60s", "ServerInterval": "7200s", "ServerTimeout": "20s"},
+            "BootstrapMethod": "none",
+            "LocalMSPDir": str(folder / "msp"),
+            "LocalMSPID": organization.msp_id,
+            "BCCSP": _SOFTWARE_KEYS,
+            "Authentication": {"TimeWindow": "15m"},
+        },
+        "FileLedger": {"Location": str(data / "ledger")},
+        "Consensus": {"WALDir": str(data / "wal"), "SnapDir": str(data / "snapshot")},
+        "Operations": {"ListenAddress": f"{LOOPBACK}:{orderer.operations_port}", "TLS": {"Enabled": False}},
+        "Metrics": {"Provider": "prometheus"},
+        "Admin": {
+            "ListenAddress": f"{LOOPBACK}:{orderer.admin_port}",
+            "TLS": {
+                "Enabled": True,
+                "PrivateKey": key,
+                "Certificate": certificate,
+                "RootCAs": [root],
+                "ClientAuthRequired": True,
+                "ClientRootCAs": [root],
+            },
+        },
+        "ChannelParticipation": {"Enabled": True, "MaxRequestBodySize": "10 MB"},
+    }

@@ -1,0 +1,104 @@
+"""An orderer's channel participation API: join a channel, ask about it (HTTPS with a client certificate).
+
+Source: Fabric's swagger definition of `/participation/v1/channels`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import ChannelJoinFailed
+
+_PATH = "/participation/v1/channels"
+_JOINED, _EXISTS, _CONFLICT = 201, 405, 409
+
+
+@dataclass(frozen=True)
+class ChannelInfo:
+    """What an orderer says about a channel, such as `consenter`, `active`, and how many blocks it has."""
+
+    name: str
+    consensus_relation: str
+    status: str
+    height: int
+
+
+class Participation:
+    """One orderer's admin endpoint. Its calls block; run them in a thread where an event loop runs."""
+
+    def __init__(self, port: int, *, root: Path, certificate: Path, key: Path, timeout_s: float = 10.0) -> None:
+        """Prepare calls to `127.0.0.1:port`.
+
+        Args:
+            port: of the admin endpoint.
+            root: PEM file of the TLS authority of the ordering organisation.
+            certificate: PEM file of a TLS client certificate from that authority.
+            key: its private key.
+            timeout_s: of each call.
+        """
+        self._port = port
+        self._timeout = timeout_s
+        self._context = ssl.create_default_context(cafile=str(root))
+        self._context.load_cert_chain(certificate, key)
+
+    def join(self, genesis_block: bytes) -> None:
+        """Have the orderer join the channel of a genesis block; one that has joined already is left as it is.
+
+        Raises:
+            ChannelJoinFailed: if the orderer refuses.
+            OSError: if it does not answer.
+        """
+        boundary = secrets.token_hex(16)
+        body = b"\r\n".join(
+            [
+                f"--{boundary}".encode(),
+                b'Content-Disposition: form-data; name="config-block"; filename="genesis.block"',
+                b"Content-Type: application/octet-stream",
+                b"",
+                genesis_block,
+                f"--{boundary}--".encode(),
+                b"",
+            ]
+        )
+        status, answer = self._call("POST", _PATH, body, f"multipart/form-data; boundary={boundary}")
+        if status not in (_JOINED, _EXISTS, _CONFLICT):
+            raise ChannelJoinFailed(
+                f"the orderer at port {self._port} refused to join the channel ({status}): {_reason(answer)}"
+            )
+
+    def info(self, channel: str) -> ChannelInfo | None:
+        """Ask about a channel; None if the orderer has not joined it.
+
+        Raises:
+            OSError: if the orderer does not answer.
+        """
+        status, answer = self._call("GET", f"{_PATH}/{channel}")
+        if status != 200:
+            return None
+        found = json.loads(answer)
+        return ChannelInfo(found["name"], found["consensusRelation"], found["status"], int(found["height"]))
+
+    def _call(
+        self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
+    ) -> tuple[int, bytes]:
+        connection = http.client.HTTPSConnection("127.0.0.1", self._port, timeout=self._timeout, context=self._context)
+        try:
+            connection.request(method, path, body, {"Content-Type": content_type} if content_type else {})
+            response = connection.getresponse()
+            return response.status, response.read()
+        except http.client.HTTPException as error:
+            raise OSError(f"the orderer at port {self._port} gave no HTTP answer: {error!r}") from error
+        finally:
+            connection.close()
+
+
+def _reason(answer: bytes) -> str:
+    try:
+        return str(json.loads(answer)["error"])
+    except (ValueError, KeyError, TypeError):
+        return answer.decode(errors="replace")[:200]
