@@ -19,10 +19,12 @@ from typing import Annotated
 from goldengrain.chaincode.protocol import digests
 from goldengrain.chaincode.protocol.codecs import Bytes, Size, Text
 from goldengrain.chaincode.protocol.coins import MAX_COINS, Output
+from goldengrain.chaincode.protocol.collateral import MAX_COLLATERAL
 from goldengrain.chaincode.protocol.errors import MalformedInput
 from goldengrain.chaincode.protocol.offer import Attempt, ChunkSize, CiphertextSize, EnvelopeDigest, Order
 from goldengrain.chaincode.protocol.policy import Policy
 from goldengrain.chaincode.protocol.queries import QUERIES
+from goldengrain.chaincode.protocol.quotes import MAX_QUOTE
 from goldengrain.chaincode.protocol.records import (
     Amount,
     CoinId,
@@ -43,10 +45,6 @@ from goldengrain.chaincode.protocol.requests import Command, Request, parse_requ
 from goldengrain.chaincode.protocol.task import Award, BenchmarkSpec, DatasetDigests, PriceSchedule, Task, Terms
 from goldengrain.chaincode.protocol.ticket import ClaimNumber
 
-MAX_QUOTE = 16_384
-"""Greatest size of a quote in bytes."""
-MAX_COLLATERAL = 131_072
-"""Greatest size of a quote's collateral in characters of JSON."""
 MAX_ENVELOPES = 64
 """Greatest number of enclaves that one command seals to."""
 

@@ -1,7 +1,7 @@
 """What is sealed to whom: envelopes for enclaves, and the locked key for the provider (protocol sections 4 and 5).
 
-HPKE (RFC 9180, base mode) with ML-KEM-768 + X25519, HKDF-SHA256 and AES-256-GCM. A public key is ML-KEM's 1,184 bytes and
-X25519's 32; a private key is ML-KEM's seed of 64 bytes and X25519's 32.
+HPKE (RFC 9180, base mode) with ML-KEM-768 + X25519, HKDF-SHA256 and AES-256-GCM. A public key is ML-KEM's 1,184 bytes
+and X25519's 32; a private key is ML-KEM's seed of 64 bytes and X25519's 32.
 
     model envelope    = HPKE(enclave, K || r;  info = order digest)                      1,200 bytes
     dataset envelope  = HPKE(enclave, dataset key; info = task digest)                   1,168 bytes
@@ -98,7 +98,7 @@ def seal(public: bytes, content: bytes, info: bytes) -> bytes:
 
 
 def require_public_key(public: bytes) -> None:
-    """Raise `KeyMalformed` unless something can be sealed to a key: it sealing to which fails would block an enclave."""
+    """Raise `KeyMalformed` unless something can be sealed to a key; another provider's key would stop an enclave."""
     seal(public, b"", b"")
 
 

@@ -3,9 +3,9 @@
     header  = "GGS1" || chunk size (u32) || prefix (7 bytes)                        15 bytes, big-endian
     chunk i = AES-256-GCM(key, nonce = prefix || i (u32) || last, ad = header)      chunk size + 16 bytes, the last less
 
-`last` is 1 for the last chunk and 0 for all before; an empty text is one empty chunk. So chunks can be neither moved nor
-dropped nor appended, and a text is opened piece by piece without ever trusting what was not authenticated. This is STREAM
-of Hoang, Reyhanitabar, Rogaway and Vizár (Crypto 2015). A key is used for one text only.
+`last` is 1 for the last chunk and 0 for all before; an empty text is one empty chunk. So chunks can be neither moved
+nor dropped nor appended, and a text is opened piece by piece without ever trusting what was not authenticated. This is
+STREAM of Hoang, Reyhanitabar, Rogaway and Vizár (Crypto 2015). A key is used for one text only.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ status of the chaincode's response. The message is for people: it says what is w
     GoldenGrainError
     ├── ContractError                 the rules of the market refuse                                     400
     │   ├── MalformedInput            doesn't parse, has the wrong type, size or range                   400
-    │   │   └── UnknownCommand
+    │   │   └── UnknownCommand, KeyMalformed
     │   ├── Forbidden                 this identity may not do it                                        403
     │   │   ├── AdminRequired, ClientRequired, NotAMember
     │   │   ├── ProviderRequired, DeveloperRequired, OperatorRequired, OwnerRequired
@@ -48,7 +48,7 @@ status of the chaincode's response. The message is for people: it says what is w
     │       └── ReportOutcomeRefused, ReportScoreRefused, ReportBelowThreshold, ReportLockedRefused
     ├── SealingError                  opening what was sealed (clients, enclave)
     │   ├── StreamMalformed, StreamTruncated, StreamNotAuthentic
-    │   ├── KeyMalformed, EnvelopeNotOpened, LockNotOpened
+    │   ├── EnvelopeNotOpened, LockNotOpened
     │   └── KeyCheckMismatch
     └── ClockError                    the file that holds a test network's clock
 

@@ -49,3 +49,9 @@ class ClockError(GoldenGrainError):
     """The clock file can't be read or written."""
 
     code = "CLOCK"
+
+
+class KeyMalformed(MalformedInput):
+    """Not a key of this kind."""
+
+    code = "KEY_MALFORMED"

@@ -31,12 +31,6 @@ class StreamNotAuthentic(SealingError):
     code = "STREAM_NOT_AUTHENTIC"
 
 
-class KeyMalformed(SealingError):
-    """Not a key of this kind."""
-
-    code = "KEY_MALFORMED"
-
-
 class EnvelopeNotOpened(SealingError):
     """Sealed to another key or for another purpose, or changed."""
 
