@@ -1,7 +1,7 @@
 """A channel's configuration as its newest configuration block states it.
 
 `ChannelConfig` reads the group tree of a common.Config once: organisations with their MSPs and anchor peers, all
-policies by path, the orderer's batch settings, capabilities. It never changes; a new configuration block makes a new one.
+policies by path, the orderer's batch settings, capabilities. It never changes; a configuration block makes a new one.
 """
 
 import re
@@ -26,7 +26,7 @@ _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """When the orderer cuts a block: by count, by bytes (soft and hard), or `timeout` seconds after the first envelope."""
+    """When the orderer cuts a block: by count, by bytes, or `timeout` seconds after the first envelope."""
 
     max_message_count: int
     preferred_max_bytes: int

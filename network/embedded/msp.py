@@ -161,7 +161,8 @@ class Msp:
         """The certificate, the CA that issued it, and so on to a root; raises IdentityError."""
         if _is_ca(certificate):
             raise IdentityError(
-                "An X509 certificate with Basic Constraint: Certificate Authority equals true cannot be used as an identity"
+                "An X509 certificate with Basic Constraint: "
+                "Certificate Authority equals true cannot be used as an identity"
             )
         at = certificate.not_valid_before_utc + timedelta(seconds=1)
         chain = self._climb([certificate], at)
@@ -194,7 +195,7 @@ class Msp:
     # -- organisational units ----------------------------------------------------------------------------------------
 
     def _read_node_ous(self, config: msp_config_pb2.FabricNodeOUs) -> dict[int, tuple[str, bytes]]:
-        """Role -> (OU name, identifier of the CA chain it must come from, empty for any); empty when NodeOUs are off."""
+        """Role -> (OU name, identifier of the CA chain it must come from, empty for any); empty with NodeOUs off."""
         if not config.enable:
             return {}
         units = {
@@ -250,14 +251,14 @@ class Msp:
             )
         if len(found) > 1:
             raise IdentityError(
-                "the identity must be a client, a peer, an orderer, or an admin identity to be valid, not a combination "
-                f"of them. OUs: {_listed(identity)}, MSP: [{self.msp_id}]"
+                "the identity must be a client, a peer, an orderer, or an admin identity to be valid, not a "
+                f"combination of them. OUs: {_listed(identity)}, MSP: [{self.msp_id}]"
             )
 
     # -- principals --------------------------------------------------------------------------------------------------
 
     def satisfies(self, identity: Identity, principal: msp_principal_pb2.MSPPrincipal) -> None:
-        """Whether the identity, validated on the way, is what `principal` asks for; raises PrincipalError or IdentityError."""
+        """Check that the identity is valid and what `principal` asks for; raises PrincipalError or IdentityError."""
         kind = principal.principal_classification
         try:
             if kind == msp_principal_pb2.MSPPrincipal.ROLE:

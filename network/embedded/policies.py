@@ -109,7 +109,8 @@ class SignaturePolicy:
     def _signed_by(self, index: int) -> _Rule:
         if not 0 <= index < len(self.envelope.identities):
             raise PolicySyntaxError(
-                f"identity index out of range, requested {index}, but identities length is {len(self.envelope.identities)}"
+                f"identity index out of range, requested {index}, "
+                f"but identities length is {len(self.envelope.identities)}"
             )
         principal = self.envelope.identities[index]
 
@@ -160,8 +161,8 @@ class ImplicitMetaPolicy:
             satisfied += 1
         if satisfied < self.threshold:
             raise PolicyError(
-                f"implicit policy evaluation failed - {satisfied} sub-policies were satisfied, but this policy requires "
-                f"{self.threshold} of the '{self.sub_policy}' sub-policies to be satisfied"
+                f"implicit policy evaluation failed - {satisfied} sub-policies were satisfied, but this policy "
+                f"requires {self.threshold} of the '{self.sub_policy}' sub-policies to be satisfied"
             )
 
 
@@ -172,6 +173,9 @@ class PolicyTree:
         self._policies = policies
         self._msps = msps
         self._application: dict[bytes, Policy] = {}
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._policies
 
     def paths(self) -> list[str]:
         """The paths of all policies, sorted."""
@@ -186,7 +190,7 @@ class PolicyTree:
         self.get(path).check(valid_identities(signed, self._msps))
 
     def application(self, policy: bytes) -> Policy:
-        """The policy in a serialised peer.ApplicationPolicy; raises PolicySyntaxError. Compiled once, then remembered."""
+        """Compile, once, the policy in a serialised peer.ApplicationPolicy; raises PolicySyntaxError."""
         known = self._application.get(policy)
         if known is None:
             known = self._application[policy] = self._compile_application(policy)

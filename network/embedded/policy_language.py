@@ -42,7 +42,7 @@ def n_of_roles(
 
 
 def application_policy(text: str) -> bytes:
-    """A serialised peer.ApplicationPolicy from either a path (`/Channel/Application/Endorsement`) or a signature policy."""
+    """Make a serialised peer.ApplicationPolicy of a path (`/Channel/Application/Endorsement`) or a signature policy."""
     if text.startswith("/"):
         return policy_pb2.ApplicationPolicy(channel_config_policy_reference=text).SerializeToString()
     return policy_pb2.ApplicationPolicy(signature_policy=signature_policy(text)).SerializeToString()
@@ -65,12 +65,12 @@ class _Parser:
     def rule(self, depth: int) -> policies_pb2.SignaturePolicy:
         if depth > _MAX_DEPTH:
             raise self._fault(f"nested deeper than {_MAX_DEPTH}")
-        kind, token = self._next()
+        kind, word = self._next()
         if kind == "string":
-            return policies_pb2.SignaturePolicy(signed_by=self._identity(token[1:-1]))
-        name = token.lower()
+            return policies_pb2.SignaturePolicy(signed_by=self._identity(word[1:-1]))
+        name = word.lower()
         if kind != "word" or name not in ("and", "or", "outof"):
-            raise self._fault(f"expected AND, OR, OutOf or a quoted principal, found {token!r}")
+            raise self._fault(f"expected AND, OR, OutOf or a quoted principal, found {word!r}")
         self._expect("(")
         needed = self._number() if name == "outof" else None
         parts = [self.rule(depth + 1)]
@@ -95,22 +95,22 @@ class _Parser:
         return self._index[text]
 
     def _number(self) -> int:
-        kind, token = self._next()
+        kind, word = self._next()
         if kind != "number":
-            raise self._fault(f"expected a number, found {token!r}")
+            raise self._fault(f"expected a number, found {word!r}")
         self._expect(",")
-        return int(token)
+        return int(word)
 
     def _comma_or_close(self) -> bool:
-        _, token = self._next()
-        if token not in (",", ")"):
-            raise self._fault(f"expected ',' or ')', found {token!r}")
-        return token == ","
+        _, word = self._next()
+        if word not in (",", ")"):
+            raise self._fault(f"expected ',' or ')', found {word!r}")
+        return word == ","
 
     def _expect(self, mark: str) -> None:
-        _, token = self._next()
-        if token != mark:
-            raise self._fault(f"expected {mark!r}, found {token!r}")
+        _, word = self._next()
+        if word != mark:
+            raise self._fault(f"expected {mark!r}, found {word!r}")
 
     def _next(self) -> tuple[str, str]:
         match = _TOKEN.match(self._text, self._at)

@@ -1,0 +1,190 @@
+"""Values of the world state, what a block changes in it, and how a reader keeps seeing it as it was.
+
+Three kinds of keys share one shape: public ones (collection ""), hashed private ones (key = SHA-256 of the key,
+value = SHA-256 of the value), and clear private ones, kept per organisation. Keys are bytes here, so that they sort
+as Fabric's do.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2
+from google.protobuf.message import DecodeError
+
+
+class Version(NamedTuple):
+    """The height of a key's last write: block number, and position of the transaction in it."""
+
+    block: int
+    transaction: int
+
+
+class VersionedValue(NamedTuple):
+    """A committed value; `metadata` as `encode_metadata` makes it, empty for none."""
+
+    value: bytes
+    metadata: bytes
+    version: Version
+
+
+class StateKey(NamedTuple):
+    """A key of the public state (collection "") or of the hashed private state."""
+
+    namespace: str
+    collection: str
+    key: bytes
+
+
+class Update(NamedTuple):
+    """What a block makes of a key: a new value (None deletes it), and the height of the transaction that did it."""
+
+    value: bytes | None
+    metadata: bytes
+    version: Version
+
+
+class PrivateKey(NamedTuple):
+    """A clear private key as one organisation has it."""
+
+    msp_id: str
+    namespace: str
+    collection: str
+    key: bytes
+
+
+class Expiry(NamedTuple):
+    """A hashed private key that is to vanish when block `at` commits, unless it was written again since `version`."""
+
+    at: int
+    key: StateKey
+    version: Version
+
+
+class PrivateWrite(NamedTuple):
+    """A clear private write as its block brought it: position of the transaction, hashed key, serialised KVWrite."""
+
+    position: int
+    key: StateKey
+    write: bytes
+
+
+@dataclass
+class BlockUpdates:
+    """Everything that a block changes beside its own bytes.
+
+    `written` are the clear private writes of the block, kept beside it; `forgotten` are hashed keys that were purged or
+    have expired, of which no clear write of any block is kept.
+    """
+
+    state: dict[StateKey, Update] = field(default_factory=dict)
+    private: dict[PrivateKey, Update] = field(default_factory=dict)
+    expiries: list[Expiry] = field(default_factory=list)
+    written: list[PrivateWrite] = field(default_factory=list)
+    forgotten: list[StateKey] = field(default_factory=list)
+
+
+def encode_metadata(entries: Iterable[kv_rwset_pb2.KVMetadataEntry]) -> bytes:
+    """The stored form of a key's metadata entries."""
+    return kv_rwset_pb2.KVMetadataWrite(entries=entries).SerializeToString()
+
+
+def decode_metadata(metadata: bytes) -> dict[str, bytes]:
+    """Name -> value of the stored metadata entries."""
+    if not metadata:
+        return {}
+    try:
+        entries = kv_rwset_pb2.KVMetadataWrite.FromString(metadata).entries
+    except DecodeError:
+        return {}
+    return {entry.name: entry.value for entry in entries}
+
+
+def prefix_end(start: bytes) -> bytes:
+    """The smallest key after `start`."""
+    return start + b"\0"
+
+
+@dataclass
+class _Undo:
+    """What the keys that block `block` changed were before."""
+
+    block: int
+    state: Mapping[StateKey, VersionedValue | None]
+    private: Mapping[PrivateKey, VersionedValue | None]
+
+
+class History:
+    """The recent past of the state: lets a reader that began at some height go on reading at that height.
+
+    A commit first records what the keys it changes were before. A reader at height h (it sees h blocks) takes a key
+    from the oldest record of a block numbered h or above, and from the current state if there is none. Records are
+    dropped as soon as no reader needs them.
+    """
+
+    def __init__(self) -> None:
+        self._undos: list[_Undo] = []
+        self._readers: dict[int, int] = {}
+
+    def enter(self, height: int) -> None:
+        """A reader starts at `height`."""
+        self._readers[height] = self._readers.get(height, 0) + 1
+
+    def leave(self, height: int) -> None:
+        """A reader at `height` has finished."""
+        left = self._readers[height] - 1
+        if left:
+            self._readers[height] = left
+        else:
+            del self._readers[height]
+
+    def record(
+        self,
+        block: int,
+        state: Mapping[StateKey, VersionedValue | None],
+        private: Mapping[PrivateKey, VersionedValue | None],
+    ) -> None:
+        """Block `block` is about to change these keys."""
+        self._undos.append(_Undo(block, state, private))
+
+    def forget(self, height: int) -> None:
+        """Drop what no reader at `height` or at a reader's height needs."""
+        oldest = min(self._readers, default=height)
+        while self._undos and self._undos[0].block < min(oldest, height):
+            del self._undos[0]
+
+    def cancel(self, block: int) -> None:
+        """Block `block` could not be written after all."""
+        self._undos = [undo for undo in self._undos if undo.block != block]
+
+    def find(self, height: int, key: StateKey) -> tuple[bool, VersionedValue | None]:
+        """(True, value at that height) if the key was changed since, (False, None) otherwise."""
+        for undo in self._undos:
+            if undo.block >= height and key in undo.state:
+                return True, undo.state[key]
+        return False, None
+
+    def find_private(self, height: int, key: PrivateKey) -> tuple[bool, VersionedValue | None]:
+        """As `find`, for a clear private key."""
+        for undo in self._undos:
+            if undo.block >= height and key in undo.private:
+                return True, undo.private[key]
+        return False, None
+
+    def changed(self, height: int, namespace: str) -> Iterator[tuple[bytes, VersionedValue | None]]:
+        """Public keys of a namespace changed since `height`, with their values then; the last one given counts."""
+        for undo in reversed(self._undos):
+            if undo.block >= height:
+                for key, value in undo.state.items():
+                    if key.namespace == namespace and not key.collection:
+                        yield key.key, value
+
+    def changed_private(
+        self, height: int, msp_id: str, namespace: str, collection: str
+    ) -> Iterator[tuple[bytes, VersionedValue | None]]:
+        """As `changed`, for one organisation's clear private keys of a collection."""
+        for undo in reversed(self._undos):
+            if undo.block >= height:
+                for key, value in undo.private.items():
+                    if key[:3] == (msp_id, namespace, collection):
+                        yield key.key, value
