@@ -75,20 +75,22 @@ class Action(StrEnum):
     POLICY = "policy"
     MINT = "mint"
     BURN = "burn"
+    REVOKE = "revoke"
 
 
 @dataclass(frozen=True)
 class Propose(Command):
-    """Propose, and vote for, one thing: a policy that follows the one in force, coins to mint, or coins to burn.
+    """Propose, and vote for, one thing: the policy that follows, coins to mint, coins to burn, or an enclave to revoke.
 
-    An admin. The proposal's id is the transaction's. It is carried out by the vote that makes it k organisations'.
-    Burnt are coins of the treasury's or of the proposer's.
+    An admin. The proposal's id is the transaction's. It is carried out by the vote that completes a majority of the
+    policy's organisations, and never fewer than k. Burnt are coins of the treasury's or of the proposer's.
     """
 
     action: Action
     policy: Policy | None = None
     mint: Annotated[tuple[Output, ...], Size(0, MAX_COINS)] = ()
     burn: Coins = ()
+    revoke: Digest | None = None
 
     def check(self) -> None:
         """Refuse anything but what the action names."""
@@ -96,6 +98,7 @@ class Propose(Command):
             Action.POLICY: self.policy is not None,
             Action.MINT: bool(self.mint),
             Action.BURN: bool(self.burn),
+            Action.REVOKE: self.revoke is not None,
         }
         if not given.pop(self.action) or any(given.values()):
             raise MalformedInput(f"`{self.action}` proposes exactly that: give `{self.action}` and nothing else")
@@ -103,7 +106,7 @@ class Propose(Command):
 
 @dataclass(frozen=True)
 class Vote(Command):
-    """Vote for a proposal; an admin, once per organisation. The k-th carries it out."""
+    """Vote for a proposal; an admin, once per organisation. The one that completes the majority carries it out."""
 
     proposal: TransactionId
 

@@ -218,6 +218,12 @@ class EnclaveExpired(EnclaveUnfit):
     code = "ENCLAVE_EXPIRED"
 
 
+class EnclaveRevoked(EnclaveUnfit):
+    """The organisations have revoked it; its keys can't be registered again."""
+
+    code = "ENCLAVE_REVOKED"
+
+
 class EnclaveMeasurementRetired(EnclaveUnfit):
     """The policy no longer accepts its measurement."""
 
