@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Self
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from goldengrain.chaincode.protocol import digests
@@ -54,8 +55,6 @@ class Identity:
     @classmethod
     def from_certificate(cls, msp_id: str, certificate: x509.Certificate) -> Self:
         """Make an identity of a certificate that is read already."""
-        from cryptography.hazmat.primitives.serialization import Encoding
-
         return cls(msp_id, certificate.public_bytes(Encoding.DER))
 
     @cached_property
@@ -74,6 +73,13 @@ class Identity:
         """The NodeOU; None without one, or with several that contradict each other."""
         certificate = x509.load_der_x509_certificate(self.certificate)
         return certificate_role(certificate)
+
+
+def account_of(msp_id: str, certificate: bytes | str) -> bytes:
+    """Return the account, 32 bytes, of an MSP id and a certificate in PEM or DER; raises `MalformedInput`."""
+    data = certificate.encode() if isinstance(certificate, str) else certificate
+    identity = Identity(msp_id, data) if data[:1] == b"\x30" else Identity.from_pem(msp_id, data)
+    return identity.account
 
 
 def certificate_role(certificate: x509.Certificate) -> Role | None:

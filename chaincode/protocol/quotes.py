@@ -48,6 +48,9 @@ from goldengrain.chaincode.protocol.errors import (
 )
 from goldengrain.chaincode.protocol.policy import Policy, RootKind, root_kind
 
+VERIFIER = 1
+"""Version of these checks; a policy names the one that endorsers must run, so that all of them judge alike."""
+
 MIN_QUOTE = 1_020
 """Bytes of a header, a report and the signature data's fixed parts."""
 MAX_QUOTE = 16_384

@@ -20,6 +20,7 @@ from dataclasses import MISSING, fields
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
+from goldengrain.chaincode.protocol import canonical
 from goldengrain.chaincode.protocol.canonical import Json
 from goldengrain.chaincode.protocol.codecs import Bytes, Codec, Flag, Integer, ManyOf, Nullable, Size, Text
 from goldengrain.chaincode.protocol.errors import MalformedInput
@@ -116,6 +117,15 @@ class Record:
     def to_json(self) -> dict[str, Json]:
         """Return the object as JSON has it."""
         return {name: codec.encode(getattr(self, name)) for name, codec in schema(type(self)).items()}
+
+    def to_bytes(self) -> bytes:
+        """Return the object's canonical JSON."""
+        return canonical.dumps(self.to_json())
+
+    @classmethod
+    def from_bytes(cls, data: bytes, max_size: int = canonical.MAX_SIZE) -> Self:
+        """Read an object from JSON; raises `MalformedInput`."""
+        return cls.from_json(canonical.loads(data, max_size))
 
     @classmethod
     def from_json(cls, document: Json) -> Self:

@@ -102,9 +102,9 @@ class JobTicketPayload(Record):
         return canonical.dumps({"v": 1, **self.to_json()})
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
+    def from_bytes(cls, data: bytes, max_size: int = canonical.MAX_SIZE) -> Self:
         """Read it; raises `MalformedInput` unless the bytes are exactly what `to_bytes` writes."""
-        document = canonical.loads(data)
+        document = canonical.loads(data, max_size)
         if not isinstance(document, dict) or document.pop("v", None) != 1:
             raise MalformedInput("not a job ticket of version 1")
         payload = cls.from_json(document)

@@ -25,7 +25,8 @@ status of the chaincode's response. The message is for people: it says what is w
     │   │   │   └── TaskShut, DatasetOpened, AuditSlashed
     │   │   ├── MarketPaused
     │   │   └── EnclaveUnfit          registered, but may not work (any more)
-    │   │       └── EnclaveExpired, EnclaveRevoked, EnclaveMeasurementRetired, EnclaveStatusRetired, EnclaveBundleRetired
+    │   │       ├── EnclaveExpired, EnclaveRevoked, EnclaveMeasurementRetired
+    │   │       └── EnclaveStatusRetired, EnclaveBundleRetired
     │   ├── TimeRefused               409
     │   │   └── ClockRefused, TooEarly, TooLate
     │   ├── RuleRefused               a value that the rules don't admit                                 422
