@@ -1,0 +1,61 @@
+"""Chaincode servers for conformance tests: programs of their own, as on a real network."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from types import TracebackType
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class ChaincodeProgram:
+    """A chaincode module run by this Python. It can be started again after `stop`."""
+
+    def __init__(self, module: str, port: int, log: Path, environment: dict[str, str] | None = None) -> None:
+        self.address = f"127.0.0.1:{port}"
+        self.log = log
+        self._module = module
+        self._port = port
+        self._environment = environment or {}
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self, package_id: str) -> None:
+        """Start it and wait until it listens."""
+        settings = {"CHAINCODE_SERVER_ADDRESS": self.address, "CHAINCODE_ID": package_id, **self._environment}
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", self._module, env={**os.environ, **settings}, stdout=log, stderr=log, cwd=ROOT
+            )
+        async with asyncio.timeout(20):
+            while not self._listens():
+                assert self._process.returncode is None, self.log.read_text()
+                await asyncio.sleep(0.05)
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it with a signal; its exit code."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        return await asyncio.wait_for(self._process.wait(), 20)
+
+    async def __aenter__(self) -> "ChaincodeProgram":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None and self._process.returncode is None:
+            await self.stop(signal.SIGKILL)
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self._port)) == 0
