@@ -69,6 +69,15 @@ class ChaincodeRegistry:
             raise ProposalError(f"chaincode definition for '{name}' exists, but chaincode is not installed")
         return RunnableChaincode(definition, package)
 
+    def definitions_of(self, package_id: str) -> list[tuple[str, Definition]]:
+        """List the committed definitions for which the organisation approved this package."""
+        found = []
+        for name in self._channel.definitions.names():
+            definition = self._channel.definitions.get(name)
+            if definition is not None and self.approved_package(name, definition.sequence) == package_id:
+                found.append((name, definition))
+        return found
+
     def runnable(self) -> list[RunnableChaincode]:
         """Everything that this peer can run."""
         found = []

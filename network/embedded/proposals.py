@@ -28,7 +28,18 @@ from goldengrain.network.embedded.failures import proto_error
 from goldengrain.network.embedded.msp import Identity, MspManager
 from goldengrain.network.embedded.policies import SignedData
 
-__all__ = ["BadProposal", "FilteredProposal", "Proposal", "check_expiry", "check_time", "creator_msp_id", "unpack"]
+__all__ = [
+    "TIME_WINDOW_S",
+    "BadProposal",
+    "FilteredProposal",
+    "Proposal",
+    "Target",
+    "check_expiry",
+    "check_time",
+    "creator_msp_id",
+    "read_target",
+    "unpack",
+]
 
 _T = TypeVar("_T", bound=Message)
 TIME_WINDOW_S = 15 * 60
@@ -125,6 +136,37 @@ class Proposal:
         if not creator.verify(self.signed.proposal_bytes, self.signed.signature):
             raise BadProposal(f"{denied} [{creator.msp_id}]")
         return creator
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a gateway needs to know of a proposal: where it goes, and whether it holds secrets."""
+
+    channel_id: str
+    chaincode: str
+    has_transient: bool
+
+
+def read_target(signed: proposal_pb2.SignedProposal) -> Target:
+    """Read the target of a proposal, which a gateway does without checking anything else.
+
+    Raises:
+        BadProposal: it doesn't parse, or names no channel or chaincode.
+    """
+    if not signed.proposal_bytes:
+        raise BadProposal("a signed proposal is required")
+    proposal = _parse(proposal_pb2.Proposal, signed.proposal_bytes, "Proposal")
+    header = _parse(common_pb2.Header, proposal.header, "Header")
+    channel_header = _parse(common_pb2.ChannelHeader, header.channel_header, "ChannelHeader")
+    payload = _parse(proposal_pb2.ChaincodeProposalPayload, proposal.payload, "ChaincodeProposalPayload")
+    spec = _parse(chaincode_pb2.ChaincodeInvocationSpec, payload.input, "ChaincodeInvocationSpec")
+    if not channel_header.channel_id:
+        raise BadProposal("no channel id provided")
+    if not spec.HasField("chaincode_spec"):
+        raise BadProposal("no chaincode spec is provided, channel id [" + channel_header.channel_id + "]")
+    if not spec.chaincode_spec.chaincode_id.name:
+        raise BadProposal("no chaincode name is provided, channel id [" + channel_header.channel_id + "]")
+    return Target(channel_header.channel_id, spec.chaincode_spec.chaincode_id.name, bool(payload.TransientMap))
 
 
 def unpack(signed: proposal_pb2.SignedProposal) -> Proposal:

@@ -1,8 +1,8 @@
 """What a running chaincode may ask of its peer, and the answers: the state side of one transaction.
 
 A `ChaincodeTransaction` belongs to one chaincode in one transaction. A chaincode that is called by another has its own,
-on the same simulator. It keeps the open range queries, looks up collections and who may use them, and turns each request
-of the chaincode stream into a call of the simulator.
+on the same simulator. It keeps the open range queries, looks up collections and who may use them, and turns each
+request of the chaincode stream into a call of the simulator.
 
 The checks here are the peer's. That keys are not empty, that composite keys stay out of plain ranges and the like are
 the shim's business, as on Fabric.
@@ -168,8 +168,7 @@ class ChaincodeTransaction:
                 raise StateRequestError("pagination is not supported for private data")
             records = self.simulator.private_range(self.chaincode, request.collection, start, request.endKey)
         else:
-            size = 0 if page is None else _page_size(page.pageSize)
-            records = self.simulator.range(self.chaincode, start, request.endKey, page_size=size)
+            records = self.simulator.range(self.chaincode, start, request.endKey, paginated=page is not None)
         if page is None:
             query_id = str(uuid.uuid4())
             self._ranges[query_id] = _OpenRange(records)

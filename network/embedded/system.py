@@ -20,8 +20,8 @@ from goldengrain.network.embedded.access import (
     check_local,
 )
 from goldengrain.network.embedded.blocks import header_hash
-from goldengrain.network.embedded.channel import Channel
 from goldengrain.network.embedded.chaincode_registry import PrivateReader
+from goldengrain.network.embedded.channel import Channel
 from goldengrain.network.embedded.errors import BlockNotFoundError
 from goldengrain.network.embedded.failures import LifecycleError, proto_error
 from goldengrain.network.embedded.lifecycle import ADMIN_FUNCTIONS, CHANNEL_FUNCTIONS, Lifecycle

@@ -1,0 +1,91 @@
+"""Choosing the peers that endorse a transaction: the smallest set, with the first peer in it, that its policies accept.
+
+Real peers learn from gossip and discovery who else is there; here all peers are in one process, and a policy is simply
+asked whether the identities of a set of peers would satisfy it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from goldengrain.network.embedded.channel import Channel
+from goldengrain.network.embedded.errors import PolicyError, PolicySyntaxError
+from goldengrain.network.embedded.interest import Interest
+from goldengrain.network.embedded.policies import Policy
+
+if TYPE_CHECKING:
+    from goldengrain.network.embedded.peer import EmbeddedPeer
+
+__all__ = ["NoPlanError", "Planner"]
+
+
+class NoPlanError(Exception):
+    """No set of peers can endorse this; the text is Fabric's."""
+
+
+class Planner:
+    """Chooses endorsers on one channel, spreading the load over the organisations."""
+
+    def __init__(self, channel: Channel, peers: Sequence[EmbeddedPeer]) -> None:
+        self._channel = channel
+        self._peers = peers
+        self._turn = itertools.count()
+
+    def candidates(self, chaincodes: Iterable[str], own: EmbeddedPeer) -> list[EmbeddedPeer]:
+        """List the peers that can run all these chaincodes, `own` first, the others in turns.
+
+        Raises:
+            NoPlanError: a chaincode is not defined, or no peer has it.
+        """
+        names = list(chaincodes)
+        for name in names:
+            if self._channel.definitions.policy(self._channel.config, name) is None:
+                raise NoPlanError(f"No metadata was found for chaincode {name} in channel {self._channel.channel_id}")
+        able = [peer for peer in self._peers if all(peer.can_run(self._channel.channel_id, name) for name in names)]
+        if not able:
+            raise NoPlanError("required chaincodes are not installed on sufficient peers")
+        others = [peer for peer in able if peer is not own]
+        if others:
+            turn = next(self._turn) % len(others)
+            others = others[turn:] + others[:turn]
+        return [own, *others] if own in able else others
+
+    def plan(self, interest: Interest, first: EmbeddedPeer, candidates: Sequence[EmbeddedPeer]) -> list[EmbeddedPeer]:
+        """Choose the endorsers of a transaction, `first` (which has endorsed already) among them where that can be.
+
+        Raises:
+            NoPlanError: no set of the candidates satisfies the policies.
+        """
+        policies = self._policies(interest)
+        others = [peer for peer in candidates if peer is not first]
+        for size in range(len(others) + 1):
+            for chosen in itertools.combinations(others, size):
+                if self._satisfied(policies, [first, *chosen]):
+                    return [first, *chosen]
+        raise NoPlanError("no peer combination can satisfy the endorsement policy")
+
+    def satisfiable(self, interest: Interest, peers: Sequence[EmbeddedPeer]) -> bool:
+        """Whether all these peers together satisfy the policies."""
+        return self._satisfied(self._policies(interest), peers)
+
+    def _policies(self, interest: Interest) -> list[Policy]:
+        tree = self._channel.config.policies
+        try:
+            return [
+                *(tree.application(policy) for policy in interest.policies),
+                *(tree.signature(policy) for policy in interest.key_policies),
+            ]
+        except PolicySyntaxError as error:
+            raise NoPlanError(str(error)) from error
+
+    def _satisfied(self, policies: Sequence[Policy], peers: Sequence[EmbeddedPeer]) -> bool:
+        msps = self._channel.config.msps
+        identities = [msps.deserialize(peer.signer.identity) for peer in peers]
+        try:
+            for policy in policies:
+                policy.check(identities)
+        except PolicyError:
+            return False
+        return True
