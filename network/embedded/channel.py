@@ -116,9 +116,9 @@ class Channel:
         """Keep a transaction's private writes until it commits; durable when this returns."""
         await self.ledger.stage(tx_id, private.SerializeToString())
 
-    def validate(self, block: common_pb2.Block) -> ValidatedBlock:
-        """Judge a block that follows the newest one, without committing it."""
-        return self._validator.validate(block, self._config)
+    async def validate(self, block: common_pb2.Block) -> ValidatedBlock:
+        """Judge a block that follows the newest one, without committing it; nothing may commit meanwhile."""
+        return await self._validator.validate(block, self._config)
 
     async def commit(self, block: common_pb2.Block, *, ordered_through: int | None = None) -> CommittedBlock:
         """Validate a block from the orderer and commit it durably; subscribers see it when it is on disk.
@@ -130,7 +130,7 @@ class Channel:
 
     async def _commit(self, block: common_pb2.Block, ordered_through: int | None) -> CommittedBlock:
         async with self._committing:
-            result = self.validate(block)
+            result = await self.validate(block)
             previous = block_tools.commit_hash(self.ledger.newest)
             flags = result.flags
             block_tools.set_commit_metadata(block, flags, commit_hash(flags, result.updates, previous))

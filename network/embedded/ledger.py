@@ -11,11 +11,10 @@ organisation.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -118,8 +117,6 @@ class ChannelLedger:
             self._staged.setdefault(tx_id, _Staged(at)).private.append(private)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"ledger-{channel_id}")
         self._committing = asyncio.Lock()
-        self._queueing: deque[tuple[bytes, int, asyncio.Future[int]]] = deque()
-        self._queue_task: asyncio.Task[None] | None = None
         self._height_waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._tx_waiters: dict[str, list[asyncio.Future[TransactionStatus]]] = {}
 
@@ -386,30 +383,9 @@ class ChannelLedger:
         """All envelopes that are acknowledged but not in a block, in order."""
         return self._store.queue()
 
-    async def enqueue(self, envelope: bytes, config_sequence: int) -> int:
-        """Append an envelope to the orderer's queue; durable when this returns its sequence number."""
-        waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._queueing.append((envelope, config_sequence, waiter))
-        if self._queue_task is None:
-            self._queue_task = asyncio.create_task(self._flush_queue())
-        return await waiter
-
-    async def _flush_queue(self) -> None:
-        while self._queueing:
-            batch = list(self._queueing)
-            self._queueing.clear()
-            rows = [(envelope, config) for envelope, config, _ in batch]
-            try:
-                sequences = await self._write(partial(self._store.write_queue, rows))
-            except LedgerError as error:
-                for _, _, waiter in batch:
-                    if not waiter.done():
-                        waiter.set_exception(error)
-                continue
-            for (_, _, waiter), sequence in zip(batch, sequences, strict=True):
-                if not waiter.done():
-                    waiter.set_result(sequence)
-        self._queue_task = None
+    async def enqueue(self, envelopes: Sequence[tuple[bytes, int]]) -> list[int]:
+        """Append (envelope, configuration sequence) to the orderer's queue; durable when this returns their numbers."""
+        return await self._write(lambda: self._store.write_queue(envelopes))
 
     async def dequeue(self, sequences: Sequence[int]) -> None:
         """Remove envelopes from the queue that are refused after all."""

@@ -22,6 +22,7 @@ Then over the block in order:
 Steps 8 to 13 look at the state before the block.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ from goldengrain.network.embedded.policies import SignedData
 from goldengrain.network.embedded.state import StateKey, Update, Version, VersionedValue
 
 Code: TypeAlias = "transaction_pb2.TxValidationCode.ValueType"
+_PAUSE_EVERY = 8
 _KNOWN_TYPES = frozenset({common_pb2.ENDORSER_TRANSACTION, common_pb2.CONFIG_UPDATE, common_pb2.CONFIG})
 
 
@@ -100,12 +102,17 @@ class BlockValidator:
         self._definitions = definitions
         self._check_config = check_config
 
-    def validate(self, block: common_pb2.Block, config: ChannelConfig) -> ValidatedBlock:
-        """Judge every transaction of a block that follows the ledger's newest."""
+    async def validate(self, block: common_pb2.Block, config: ChannelConfig) -> ValidatedBlock:
+        """Judge every transaction of a block that follows the ledger's newest.
+
+        Other tasks run in between; the ledger must not commit meanwhile.
+        """
         number = block.header.number
         endorsements = EndorsementValidator(self._ledger.get, self._definitions, config)
         result = ValidatedBlock()
-        for envelope in block.data.data:
+        for position, envelope in enumerate(block.data.data):
+            if position % _PAUSE_EVERY == _PAUSE_EVERY - 1:
+                await asyncio.sleep(0)
             transaction = ValidatedTransaction()
             try:
                 self._validate_alone(envelope, number, config, endorsements, transaction)
