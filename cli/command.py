@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
+from importlib import import_module
 from typing import Any
 
 import click
@@ -31,6 +32,30 @@ class Group(click.Group):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["params"] = [*(kwargs.get("params") or []), *shared_options()]
         super().__init__(*args, **kwargs)
+
+
+class LazyGroup(Group):
+    """A group whose commands are imported when they are asked for, so that none pays for what the others import.
+
+    ``modules`` names the module of each command; the command is the module's attribute of the same name.
+    """
+
+    def __init__(self, *args: Any, modules: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._modules = modules
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands' names."""
+        return list(self._modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is none of that name."""
+        if cmd_name not in self._modules:
+            return None
+        found = getattr(import_module(self._modules[cmd_name]), cmd_name)
+        if not isinstance(found, click.Command):
+            raise TypeError(f"{cmd_name} of {self._modules[cmd_name]} is not a command")
+        return found
 
 
 def command(group: click.Group, *, example: str, name: str | None = None) -> Callable[[Callable[..., Any]], Command]:

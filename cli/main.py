@@ -9,12 +9,18 @@ from collections.abc import Sequence
 import click
 
 from goldengrain.chaincode.protocol.errors import GoldenGrainError
-from goldengrain.cli.command import Group
+from goldengrain.cli.command import LazyGroup
 from goldengrain.cli.output import print_error
 from goldengrain.cli.settings import Settings
 
+COMMANDS = ("demo", "network", "chaincode", "context", "wallet", "credits", "task", "model", "offer", "enclave", "tx", "events")
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+
+@click.group(
+    cls=LazyGroup,
+    modules={name: f"goldengrain.cli.{name}" for name in COMMANDS},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(package_name="goldengrain")
 def goldengrain() -> None:
     """A market for trained models on Hyperledger Fabric.

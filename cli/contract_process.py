@@ -1,0 +1,110 @@
+"""The contract's process beside an embedded network: started with it, stopped with it.
+
+``python -m goldengrain.chaincode.market`` serves the contract to the peers. It holds ``HOME/contract.lock`` as long as
+it lives, and keeps its port for life (``HOME/contract.json``), since the port is part of the installed package.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+
+from goldengrain.cli.errors import ProcessFailed
+from goldengrain.network.home import Home, write_atomically
+from goldengrain.network.ports import free_ports
+from goldengrain.network.processes import (
+    NetworkLock,
+    is_locked,
+    is_same_process,
+    last_lines,
+    spawn_detached,
+    start_time,
+    stop_process,
+    wait_until,
+)
+
+LOG = "contract.log"
+_START_S = 20.0
+
+
+@dataclass(frozen=True)
+class ContractProcess:
+    """What is known of the process: where it listens, as which package; ``pid`` 0 when it was never started."""
+
+    address: str
+    package_id: str = ""
+    pid: int = 0
+    started: int = 0
+
+
+def load(home: Home) -> ContractProcess | None:
+    """The contract of this network, or None where none was deployed. Raises ProcessFailed if the note is damaged."""
+    path = home.path / "contract.json"
+    try:
+        return ContractProcess(**json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise ProcessFailed(f"{path} cannot be read ({error}); `goldengrain network down --purge` starts over") from error
+
+
+def assign(home: Home) -> ContractProcess:
+    """Give this network's contract an address, once."""
+    found = load(home)
+    if found is None:
+        found = ContractProcess(f"127.0.0.1:{free_ports(1)[0]}")
+        _save(home, found)
+    return found
+
+
+def start(home: Home, package_id: str) -> ContractProcess:
+    """Start the process unless it lives, and wait until it serves.
+
+    Raises:
+        ProcessFailed: with the last lines of its log.
+    """
+    known = assign(home)
+    lock_file = home.path / "contract.lock"
+    with NetworkLock(lock_file) as lock:
+        if not lock.acquire():
+            return known
+        log = home.logs / LOG
+        offset = log.stat().st_size if log.exists() else 0
+        process = spawn_detached(_command(home, known.address, package_id), log, lock.descriptor)
+        made = ContractProcess(known.address, package_id, process.pid, start_time(process.pid))
+        _save(home, made)
+
+        def settled() -> bool:
+            return process.poll() is not None or bool(last_lines(log, 1, offset=offset))
+
+        if not wait_until(settled, _START_S) or process.poll() is not None:
+            lines = "\n".join(f"  | {line}" for line in last_lines(log, 15, offset=offset))
+            stop_process(process.pid, lambda: process.poll() is not None, grace_s=2.0)
+            raise ProcessFailed(f"the contract's process did not start; its log is {log}\n{lines}")
+    return made
+
+
+def stop(home: Home) -> bool:
+    """Stop the process; whether it lived."""
+    known = load(home)
+    lock_file = home.path / "contract.lock"
+    if known is None or not is_locked(lock_file):
+        return False
+    if is_same_process(known.pid, known.started):
+        stop_process(known.pid, lambda: not is_locked(lock_file))
+    return True
+
+
+def is_running(home: Home) -> bool:
+    """Whether the process lives."""
+    return is_locked(home.path / "contract.lock")
+
+
+def _command(home: Home, address: str, package_id: str) -> list[str]:
+    module = [sys.executable, "-m", "goldengrain.chaincode.market"]
+    return [*module, "--address", address, "--package-id", package_id, "--clock", str(home.clock_file.absolute())]
+
+
+def _save(home: Home, process: ContractProcess) -> None:
+    write_atomically(home.path / "contract.json", json.dumps(asdict(process)).encode())

@@ -1,0 +1,188 @@
+"""Found a market on a network whose organisations' keys are all at hand: a test market, and marked as such.
+
+Deploys the contract, makes a development root for simulated attestation, issues an operator for every organisation and
+proposes the first policy. A consortium does the same in steps, each organisation with its own keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from goldengrain.chaincode.protocol.accounts import account_of
+from goldengrain.chaincode.protocol.clock import LedgerClock
+from goldengrain.chaincode.protocol.commands import Bootstrap
+from goldengrain.chaincode.protocol.errors import PolicyNotFound
+from goldengrain.chaincode.protocol.policy import AttestationRoot, BundleOrganization, Policy, TrustBundle
+from goldengrain.chaincode.protocol.quotes import VERIFIER
+from goldengrain.cli import contract_process
+from goldengrain.cli.contexts import CONTRACT
+from goldengrain.cli.errors import CommandLineError
+from goldengrain.cli.session import connect, endpoint_for
+from goldengrain.enclave.measurement import simulated_measurement
+from goldengrain.enclave.quoting.development_root import DevelopmentRoot
+from goldengrain.gateway.gateway import Gateway
+from goldengrain.gateway.market import Market
+from goldengrain.gateway.wallet import Wallet
+from goldengrain.network import lifecycle
+from goldengrain.network.home import Home, write_atomically
+from goldengrain.network.pki import identity_names, issue_identity, load_identity
+from goldengrain.network.profiles import add_to_wallet
+from goldengrain.network.topology import Organization, Topology
+
+VERSION = "1.0"
+OPERATOR = "operator"
+
+
+@dataclass(frozen=True)
+class FoundingTerms:
+    """Times (seconds), amounts (smallest units) and shares (basis points) that a test market starts with.
+
+    W, G and R are far below what the protocol asks of a real market, so that nobody waits for minutes; the policy is
+    marked ``test`` for it.
+    """
+
+    window: int = 20
+    guard: int = 45
+    reveal_min: int = 120
+    reveal_max: int = 86_400
+    lease_min: int = 5
+    lease_max: int = 3_600
+    benchmark_fee: int = 200
+    deposit: int = 1_000
+    market_fee: int = 250
+    bond: int = 500
+    audit_bond: int = 200
+    attempts_max: int = 8
+
+
+async def market_up(home: Home) -> str:
+    """Deploy the contract, start it and found the market; what is done already stays. Returns the package id.
+
+    Raises:
+        LifecycleFailed, ProcessFailed: where a step does not work.
+        ContractError: where the contract refuses the policy.
+    """
+    process = contract_process.assign(home)
+    deployed = await lifecycle.deploy(
+        home, CONTRACT, VERSION, process.address, clock=LedgerClock(home.clock_file)
+    )
+    contract_process.start(home, deployed.package_id)
+    topology = home.load_topology()
+    async with connect_admin(home, topology.organizations[0]) as gateway:
+        market = Market(gateway, topology.channel.name, CONTRACT)
+        try:
+            await market.policy()
+        except PolicyNotFound:
+            await market.submit(Bootstrap(policy=first_policy(home, topology)))
+    return deployed.package_id
+
+
+def first_policy(home: Home, topology: Topology, terms: FoundingTerms | None = None) -> Policy:
+    """The first policy of a test market: a majority of organisations decides, simulated attestation is accepted."""
+    terms = terms or FoundingTerms()
+    members = len(topology.organizations)
+    required = members // 2 + 1
+    bundle = trust_bundle(home, topology, terms.window, required)
+    write_atomically(bundle_file(home), bundle.to_bytes())
+    return Policy(
+        number=1,
+        organizations=tuple(sorted(one.msp_id for one in topology.organizations)),
+        required=required,
+        colluding=members - required,
+        window=terms.window,
+        guard=terms.guard,
+        reveal_min=terms.reveal_min,
+        reveal_max=terms.reveal_max,
+        challenge_age=3_600,
+        enclave_age=7 * 86_400,
+        proposal_age=86_400,
+        roots=(AttestationRoot(development_root(home).root_der),),
+        measurements=(simulated_measurement(),),
+        statuses=("UpToDate",),
+        operators=tuple(sorted(operator_account(home, one) for one in topology.organizations)),
+        bundle=bundle.digest(),
+        previous_bundle=None,
+        previous_bundle_sunset=None,
+        benchmark_fee=terms.benchmark_fee,
+        market_fee=terms.market_fee,
+        bond=terms.bond,
+        audit_bond=terms.audit_bond,
+        deposit=terms.deposit,
+        lease_min=terms.lease_min,
+        lease_max=terms.lease_max,
+        attempts_max=terms.attempts_max,
+        verifier=VERIFIER,
+    ).marked()
+
+
+def trust_bundle(home: Home, topology: Topology, window: int, required: int) -> TrustBundle:
+    """What an enclave of this network believes: each organisation's roots, as its MSP folder holds them."""
+    organizations = tuple(
+        BundleOrganization(msp_id=one.msp_id, roots=_roots(home.organization(one) / "msp" / "cacerts"))
+        for one in sorted(topology.organizations, key=lambda one: one.msp_id)
+    )
+    return TrustBundle(topology.channel.name, CONTRACT, required, window, organizations)
+
+
+def bundle_file(home: Home) -> Path:
+    """Where the trust bundle lies for the enclaves of this folder."""
+    return home.path / "trust-bundle.json"
+
+
+def development_root(home: Home) -> DevelopmentRoot:
+    """The development root of this folder's simulated enclaves; made when it is first asked for."""
+    folder = root_folder(home)
+    return DevelopmentRoot.load(folder) if (folder / "root.key").exists() else DevelopmentRoot.create(folder)
+
+
+def root_folder(home: Home) -> Path:
+    """Where the development root lies."""
+    return home.path / "simulated-root"
+
+
+def identity_label(home: Home, organization: Organization, name: str) -> str:
+    """The wallet label of an identity, which is issued and put into the wallet if the organisation has none yet."""
+    if name not in identity_names(home, organization):
+        return add_to_wallet(home, issue_identity(home, organization, name))
+    return add_to_wallet(home, load_identity(home, organization, name))
+
+
+def operator_account(home: Home, organization: Organization) -> bytes:
+    """The account of an organisation's operator of enclaves."""
+    identity = Wallet(home.wallet).get(identity_label(home, organization, OPERATOR)).identity
+    return account_of(identity.msp_id, identity.certificate)
+
+
+def connect_admin(home: Home, organization: Organization) -> Gateway:
+    """A connection as an organisation's Admin."""
+    credentials = Wallet(home.wallet).get(f"Admin@{organization.domain}")
+    return connect(home, credentials, endpoint_for(home, organization.msp_id, organization.name))
+
+
+async def require_first_policy(home: Home) -> None:
+    """Refuse to move time where a market was founded for real.
+
+    Raises:
+        CommandLineError: if the policy in force is not marked ``test``.
+    """
+    if contract_process.load(home) is None:
+        return
+    topology = home.load_topology()
+    async with connect_admin(home, topology.organizations[0]) as gateway:
+        try:
+            policy = await Market(gateway, topology.channel.name, CONTRACT).policy()
+        except PolicyNotFound:
+            return
+    if not policy.test:
+        raise CommandLineError("this market's policy is not marked `test`: its time is real and cannot be moved")
+
+
+def _roots(folder: Path) -> tuple[bytes, ...]:
+    found = []
+    for path in sorted(folder.iterdir()):
+        found.append(x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER))
+    return tuple(found)

@@ -1,0 +1,85 @@
+"""A command's way to the network: the context's gateway, the wallet's identity, the ledger's clock."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import click
+
+from goldengrain.chaincode.protocol.clock import LedgerClock
+from goldengrain.cli.contexts import Context, Contexts
+from goldengrain.cli.settings import settings
+from goldengrain.gateway.connection import ConnectionProfile, Endpoint
+from goldengrain.gateway.contract import Contract
+from goldengrain.gateway.endorser import Endorser
+from goldengrain.gateway.gateway import Gateway
+from goldengrain.gateway.identity import Credentials
+from goldengrain.gateway.network import Network
+from goldengrain.gateway.wallet import Wallet
+from goldengrain.network.home import Home
+
+
+@dataclass(frozen=True)
+class Session:
+    """An open connection: who acts, through whom, on what."""
+
+    home: Home
+    context: Context
+    credentials: Credentials
+    gateway: Gateway
+    endpoint: Endpoint
+
+    def endorser(self) -> Endorser:
+        """The same peer's endorser service, for what no gateway offers."""
+        return Endorser.connect(
+            self.endpoint, self.credentials.identity, self.credentials.signer, clock=self.gateway.clock
+        )
+
+    @property
+    def network(self) -> Network:
+        """The context's channel."""
+        return self.gateway.network(self.context.channel)
+
+    @property
+    def contract(self) -> Contract:
+        """The context's contract."""
+        return self.network.contract(self.context.contract)
+
+
+def home_of(context: click.Context) -> Home:
+    """The folder that the command works in."""
+    return Home(settings(context).home)
+
+
+@asynccontextmanager
+async def session(context: click.Context) -> AsyncIterator[Session]:
+    """Connect as the identity of ``--as`` (or the context's) through the gateway of its own organisation.
+
+    An identity of another organisation than the context's goes through the gateway of its own; one whose organisation
+    has no peer here goes through the context's.
+
+    Raises:
+        NetworkNotFound, WalletError, ConnectionProfileError: with what to do next.
+    """
+    home = home_of(context)
+    chosen = Contexts(home).current
+    credentials = Wallet(home.wallet).get(settings(context).identity or chosen.identity)
+    endpoint = endpoint_for(home, credentials.identity.msp_id, chosen.organization)
+    async with connect(home, credentials, endpoint) as gateway:
+        yield Session(home, chosen, credentials, gateway, endpoint)
+
+
+def endpoint_for(home: Home, msp_id: str, fallback: str) -> Endpoint:
+    """The gateway of the organisation ``msp_id``; that of organisation ``fallback`` where it has none here."""
+    topology = home.load_topology()
+    own = next((one for one in topology.organizations if one.msp_id == msp_id), None)
+    return ConnectionProfile.load(home.connection_profile(own or topology.organization(fallback))).gateway()
+
+
+def connect(home: Home, credentials: Credentials, endpoint: Endpoint) -> Gateway:
+    """A gateway connection on behalf of some credentials, by the network's clock."""
+    return Gateway.connect(
+        endpoint, credentials.identity, credentials.signer, clock=LedgerClock(home.clock_file)
+    )
