@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping
+from typing import TypeAlias
 
 import grpc
 import grpc.aio
@@ -28,6 +29,9 @@ from goldengrain.chaincode.shim.tls import TLSOptions
 logger = logging.getLogger(__name__)
 
 DEFAULT_GRACE = 10.0
+"""Seconds that running transactions get when a server stops."""
+
+_Context: TypeAlias = "grpc.aio.ServicerContext[ChaincodeMessage, ChaincodeMessage]"
 
 _OPTIONS = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -117,7 +121,7 @@ class ChaincodeServer:
             stream.close()
         await self._server.stop(1.0)
 
-    async def connect(self, incoming: AsyncIterator[ChaincodeMessage], context: grpc.aio.ServicerContext) -> None:
+    async def connect(self, incoming: AsyncIterator[ChaincodeMessage], context: _Context) -> None:
         """Serve one peer's stream until it ends."""
         if self._stopping:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the chaincode server is stopping")
@@ -134,7 +138,7 @@ class _Service(chaincode_shim_pb2_grpc.ChaincodeServicer):
         self._server = server
 
     async def Connect(  # type: ignore[override]  # noqa: N802 - its name in the service; a coroutine is fine for grpc.aio
-        self, request_iterator: AsyncIterator[ChaincodeMessage], context: grpc.aio.ServicerContext
+        self, request_iterator: AsyncIterator[ChaincodeMessage], context: _Context
     ) -> None:
         await self._server.connect(request_iterator, context)
 

@@ -70,7 +70,7 @@ class KeyValueContract:
         assert response[1].startswith("unhandled RuntimeError in the chaincode")
         assert "secret" not in response[1]
         log = deployed.program.log.read_text()
-        assert crash.value.transaction_id in log
+        assert str(crash.value.transaction_id) in log
         assert f"secret of {crash.value.transaction_id}" not in log
 
     async def test_the_chaincode_sees_who_calls(self, deployed: Deployed) -> None:

@@ -5,6 +5,7 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -120,7 +121,8 @@ class FakePeer:
         self._writing = asyncio.Lock()
 
     async def __aenter__(self) -> "FakePeer":
-        self._call = chaincode_shim_pb2_grpc.ChaincodeStub(self._channel).Connect()
+        stub: Any = chaincode_shim_pb2_grpc.ChaincodeStub(self._channel)
+        self._call = stub.Connect()
         self._reader = asyncio.create_task(self._read())
         await asyncio.wait_for(self._ready.wait(), 10)
         return self
@@ -138,7 +140,8 @@ class FakePeer:
         """End the stream as a peer that stops does; the status it ends with."""
         await self._call.done_writing()
         await asyncio.gather(self._reader, return_exceptions=True)
-        return await self._call.code()
+        code: grpc.StatusCode = await self._call.code()
+        return code
 
     async def call(self, *args: bytes | str, **options: object) -> Outcome:
         """Call the chaincode and answer its requests until it is done."""
