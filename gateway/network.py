@@ -10,6 +10,7 @@ from goldengrain.gateway.contract import Contract
 from goldengrain.gateway.deliver import BlockAndPrivateData, Deliverer
 from goldengrain.gateway.errors import DeliverError
 from goldengrain.gateway.events import ChaincodeEvent, ChaincodeEventsRequest
+from goldengrain.gateway.identity import Identity
 from goldengrain.gateway.session import Session
 from goldengrain.gateway.streams import EventStream
 from goldengrain.gateway.transaction import Commit
@@ -22,6 +23,11 @@ class Network:
         self._session = session
         self._deliverer = Deliverer(session, channel)
         self.channel = channel
+
+    @property
+    def identity(self) -> Identity:
+        """On whose behalf the gateway acts."""
+        return self._session.identity
 
     def contract(self, chaincode: str, name: str = "") -> Contract:
         """Return a chaincode; ``name`` picks one of several contracts in it (its functions are ``name:function``)."""

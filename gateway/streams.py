@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -18,7 +19,7 @@ class EventStream(Generic[T]):
     """An asynchronous iterator over what a peer sends.
 
     The request goes out when ``async with`` is entered, or at the first item. Leaving ``async with``, or ``close``,
-    cancels it; a stream is used up then. Example::
+    cancels it; a stream is used up then. A timeout around the wait for an item loses nothing. Example::
 
         async with network.chaincode_events("golden-grain", start_block=7) as events:
             async for event in events: …
@@ -43,6 +44,7 @@ class EventStream(Generic[T]):
         self._failure = failure
         self._ended = ended
         self._call: Any = None
+        self._reading: asyncio.Future[Any] | None = None
         self._items: deque[T] = deque()
         self._done = False
 
@@ -57,11 +59,13 @@ class EventStream(Generic[T]):
                     raise self._failure(error) from error
 
     def close(self) -> None:
-        """Stop the stream."""
+        """Stop the stream; whoever waits for an item sees its end."""
         self._done = True
         self._items.clear()
         if self._call is not None:
             self._call.cancel()
+        if self._reading is not None:
+            self._reading.cancel()
 
     def __aiter__(self) -> EventStream[T]:
         return self
@@ -75,22 +79,41 @@ class EventStream(Generic[T]):
 
     async def _more(self) -> None:
         try:
-            await self.open()
-            message = await self._call.read()
+            message = await self._message()
         except grpc.aio.AioRpcError as error:
             self.close()
             raise self._failure(error) from error
-        except BaseException:
-            self.close()
-            raise
+        if self._done:
+            return
         if message is grpc.aio.EOF:
             self.close()
             raise self._ended()
-        items = self._translate(message)
+        items = self._translated(message)
         if items is None:
             self.close()
         else:
             self._items.extend(items)
+
+    async def _message(self) -> Any:
+        """Return the next message; one whose reader gave up waiting (a timeout) is there for the next reader."""
+        await self.open()
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._call.read())
+        try:
+            await asyncio.wait([self._reading])
+            reading, self._reading = self._reading, None
+            return None if reading.cancelled() else reading.result()
+        except asyncio.CancelledError:
+            if self._done:
+                return None
+            raise
+
+    def _translated(self, message: Any) -> Iterable[T] | None:
+        try:
+            return self._translate(message)
+        except GatewayError:
+            self.close()
+            raise
 
     async def __aenter__(self) -> EventStream[T]:
         await self.open()

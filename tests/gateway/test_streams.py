@@ -159,3 +159,20 @@ async def test_filtered_blocks_and_blocks_with_private_data(network: Network, co
     (both,) = await take(network.private_block_events(1), 1)
     assert both.block.header.number == 1
     assert both.private_data == {}
+
+
+async def test_a_timeout_while_waiting_loses_no_event(network: Network, contract: Contract) -> None:
+    async with network.chaincode_events(CHAINCODE, start_block=0) as events:
+        for name in "ab":
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(events), 0.05)
+            await announce(contract, name)
+            assert (await asyncio.wait_for(anext(events), 2)).name == name
+
+
+async def test_closing_ends_a_wait_for_the_next_item(network: Network) -> None:
+    async with network.chaincode_events(CHAINCODE, start_block=0) as events:
+        waiting = asyncio.ensure_future(anext(events, None))
+        await asyncio.sleep(0.05)
+        events.close()
+        assert await asyncio.wait_for(waiting, 2) is None
