@@ -16,7 +16,8 @@ from .topology import Topology
 _UNFINISHED = ".unfinished"  # exists while a network is being created
 _MADE_HERE = ("organizations", "channels", "wallet", "topology.yaml")
 _NEVER_OVERWRITTEN = ("organizations", "channels", "wallet", "ledger", "nodes")
-_MADE_LATER = ("ledger", "logs", "nodes", "store", "clock", "network.json", "chaincodes.json", "contexts.json")
+_MADE_LATER = ("ledger", "logs", "nodes", "store", "clock", "clock.lock")
+_STATE_FILES = ("network.json", "chaincodes.json", "contexts.json")
 
 
 def create(
@@ -97,7 +98,7 @@ def remove_created(home: Home) -> None:
 
 def remove(home: Home) -> None:
     """Remove all that a network made (keys, ledgers, wallet, logs, the lock), and the folder if it is empty then."""
-    _remove(home, (*_MADE_HERE, *_MADE_LATER, _UNFINISHED, home.lock_file.name))
+    _remove(home, (*_MADE_HERE, *_MADE_LATER, *_STATE_FILES, _UNFINISHED, home.lock_file.name))
     with suppress(OSError):
         home.path.rmdir()
 

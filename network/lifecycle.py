@@ -94,7 +94,7 @@ async def deploy(
         tls_root: PEM of the authority of the server's certificate; None for a server without TLS.
         init_required: whether its Init has to be called before any other function.
         collections: private data collections.
-        clock: what time to write into the transactions.
+        clock: what time to write into the transactions; default: the network's ledger time.
 
     Raises:
         PackageInvalid: for a name, version or address that peers would not accept.

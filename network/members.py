@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from goldengrain.gateway.clock import Clock, SystemClock
+from goldengrain.chaincode.protocol.clock import LedgerClock
+from goldengrain.gateway.clock import Clock
 from goldengrain.gateway.connection import ConnectionProfile
 from goldengrain.gateway.endorser import Endorser
 from goldengrain.gateway.gateway import Contract, Gateway
@@ -40,13 +41,15 @@ class Member:
 async def open_members(home: Home, topology: Topology, clock: Clock | None = None) -> AsyncIterator[list[Member]]:
     """Connect to every organisation of a network; connections are made on first use.
 
+    Without a clock, what is sent bears the network's ledger time.
+
     Raises:
         ConnectionProfileError: if a connection profile is missing or damaged.
         IdentityError: if an Admin's MSP folder is.
     """
     async with AsyncExitStack() as stack:
         yield [
-            await _open(home, topology, organization, clock or SystemClock(), stack)
+            await _open(home, topology, organization, clock or LedgerClock(home.clock_file), stack)
             for organization in topology.organizations
         ]
 

@@ -4,8 +4,8 @@
         await deploy(network.home, "golden-grain", "1.0", "127.0.0.1:9999")
 
 The folder is the same as the embedded network's (certificates, genesis block, connection profiles, wallet), and so is
-everything above it: lifecycle, gateway client, contract. What differs lies in `HOME/nodes/HOST` (configuration, data) and
-`HOME/logs/HOST.log`. All nodes are started at once; each joins the channel as soon as it answers: orderers by their
+everything above it: lifecycle, gateway client, contract. What differs lies in `HOME/nodes/HOST` (configuration, data)
+and `HOME/logs/HOST.log`. All nodes are started at once; each joins the channel as soon as it answers: orderers by their
 channel participation API, peers by `cscc`.
 """
 

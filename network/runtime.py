@@ -12,6 +12,7 @@ old ports, certificates and ledger.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -37,6 +38,7 @@ from .topology import Topology, default_topology
 
 __all__ = ["NetworkStatus", "NodeStatus", "down", "is_running", "logs", "query_status", "status", "up"]
 
+_EMBEDDED = (sys.executable, "-m", "goldengrain.network.embedded")
 EMBEDDED_LOG = "network.log"
 _LOG_LINES = 15
 
@@ -116,8 +118,7 @@ def _start(home: Home, topology: Topology, lock: NetworkLock, timeout_s: float) 
     check_ports_free(topology)
     log = home.logs / EMBEDDED_LOG
     offset = log.stat().st_size if log.exists() else 0
-    command = [sys.executable, "-m", "goldengrain.network.embedded", "--home", str(home.path.absolute())]
-    process = spawn_detached(command, log, lock.descriptor)
+    process = spawn_detached([*_EMBEDDED, "--home", str(home.path.absolute())], log, lock.descriptor)
     try:
         _await_ready(process, log, offset, timeout_s)
         state = network_state(topology, runtime="embedded", pid=process.pid, started=start_time(process.pid))
@@ -150,6 +151,8 @@ def _stop(home: Home, grace_s: float) -> bool:
     if not is_locked(home.lock_file):
         return False
     state = home.load_state()
+    if state.pid == os.getpid():
+        raise NetworkAlreadyRunning(f"this very process runs the network in {home.path}; leave its `async with` block")
     if is_same_process(state.pid, state.started):
         stop_process(state.pid, lambda: not is_locked(home.lock_file), grace_s=grace_s)
         reap(state.pid)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.gateway.connection import ConnectionProfile
 from goldengrain.gateway.endorser import Endorser
 from goldengrain.gateway.errors import PeerError
@@ -89,7 +90,8 @@ async def _peer_status(
     profile = ConnectionProfile.load(home.connection_profile(organization))
     user = credentials_from_msp(home.user(organization, "Admin") / "msp", organization.msp_id)
     endpoint = profile.peers[peer.host(organization)]
-    async with Endorser.connect(endpoint, user.identity, user.signer, timeout=timeout_s) as endorser:
+    clock = LedgerClock(home.clock_file)
+    async with Endorser.connect(endpoint, user.identity, user.signer, clock=clock, timeout=timeout_s) as endorser:
         try:
             height = (await endorser.chain_info(channel)).height
         except PeerError:
