@@ -17,8 +17,8 @@ from google.protobuf.message import DecodeError
 from goldengrain.network.embedded.config import ChannelConfig
 from goldengrain.network.embedded.ledger import ChannelLedger
 from goldengrain.network.embedded.lifecycle_state import LIFECYCLE, NAMESPACES, Definition, read_definition
-from goldengrain.network.embedded.policy_language import n_of_roles
 from goldengrain.network.embedded.state import BlockUpdates
+from goldengrain.network.signature_policy import any_of
 
 __all__ = ["LIFECYCLE", "ChaincodeDefinitions", "Collection", "Definition"]
 
@@ -142,8 +142,7 @@ def _implicit(config: ChannelConfig, name: str) -> Collection | None:
     if path in config.policies:
         policy = policy_pb2.ApplicationPolicy(channel_config_policy_reference=path)
     else:
-        any_member = n_of_roles(1, [organization.msp_id], msp_principal_pb2.MSPRole.MEMBER)
-        policy = policy_pb2.ApplicationPolicy(signature_policy=any_member)
+        policy = policy_pb2.ApplicationPolicy(signature_policy=any_of([f"{organization.msp_id}.member"]))
     return Collection(
         name=name,
         members=frozenset({organization.msp_id}),

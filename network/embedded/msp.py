@@ -14,9 +14,10 @@ in bounded caches, since one envelope is checked at several doors (orderer, vali
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -90,6 +91,14 @@ class Identity:
         return True
 
 
+class _Standing(NamedTuple):
+    """How an organisation judges an identity: why it is refused, or the chain that vouches for it and its roles."""
+
+    refusal: str | None
+    certifier: bytes = b""
+    roles: frozenset[int] = frozenset()
+
+
 class Msp:
     """One organisation's membership rules."""
 
@@ -111,7 +120,7 @@ class Msp:
             unit.organizational_unit_identifier: self._certifier_of(unit.certificate)
             for unit in config.organizational_unit_identifiers
         }
-        self._validated: dict[bytes, IdentityError | None] = {}
+        self._standings: dict[bytes, _Standing] = {}
 
     @classmethod
     def from_bytes(cls, msp_config: bytes) -> "Msp":
@@ -137,25 +146,32 @@ class Msp:
 
     def validate(self, identity: Identity) -> None:
         """Check chain, revocation and role; the outcome is remembered. Raises IdentityError."""
-        key = identity.fingerprint
-        if key not in self._validated:
-            if len(self._validated) >= _IDENTITY_CACHE:
-                self._validated.clear()
-            try:
-                self._validate(identity)
-                self._validated[key] = None
-            except IdentityError as error:
-                self._validated[key] = error
-        refusal = self._validated[key]
-        if refusal is not None:
-            raise refusal
+        self._standing(identity)
 
-    def _validate(self, identity: Identity) -> None:
+    def _standing(self, identity: Identity) -> "_Standing":
+        """The identity's certifier and roles; raises IdentityError for one that is not valid."""
+        key = identity.fingerprint
+        standing = self._standings.get(key)
+        if standing is None:
+            if len(self._standings) >= _IDENTITY_CACHE:
+                self._standings.clear()
+            standing = self._standings[key] = self._judge(identity)
+        if standing.refusal is not None:
+            raise IdentityError(standing.refusal)
+        return standing
+
+    def _judge(self, identity: Identity) -> "_Standing":
         if identity.msp_id != self.msp_id:
-            raise IdentityError(f"expected MSP ID {self.msp_id}, received {identity.msp_id}")
-        chain = self.chain(identity.certificate)
-        self._check_revocation(identity.certificate, chain[1])
-        self._check_units(identity, chain)
+            return _Standing(f"expected MSP ID {self.msp_id}, received {identity.msp_id}")
+        try:
+            chain = self.chain(identity.certificate)
+            self._check_revocation(identity.certificate, chain[1])
+            certifier = _chain_identifier(chain[1:])
+            roles = self._roles_of(identity, certifier)
+            self._check_units(identity, certifier, roles)
+        except IdentityError as error:
+            return _Standing(str(error))
+        return _Standing(None, certifier, roles)
 
     def chain(self, certificate: x509.Certificate) -> list[x509.Certificate]:
         """The certificate, the CA that issued it, and so on to a root; raises IdentityError."""
@@ -227,33 +243,31 @@ class Msp:
             raise ConfigError(f"an organisational unit of MSP {self.msp_id} names a CA without a chain to a root")
         return _chain_identifier(chain)
 
-    def _roles_of(self, identity: Identity, chain: Sequence[x509.Certificate]) -> list[int]:
-        certifier = _chain_identifier(chain[1:])
+    def _roles_of(self, identity: Identity, certifier: bytes) -> frozenset[int]:
         units = identity.organizational_units
-        return [role for role, (name, wanted) in self._node_ous.items() if name in units and wanted in (b"", certifier)]
+        return frozenset(
+            role for role, (name, wanted) in self._node_ous.items() if name in units and wanted in (b"", certifier)
+        )
 
-    def _check_units(self, identity: Identity, chain: Sequence[x509.Certificate]) -> None:
+    def _check_units(self, identity: Identity, certifier: bytes, roles: frozenset[int]) -> None:
         if self._ou_certifiers and not any(
-            wanted in (b"", _chain_identifier(chain[1:]))
+            wanted in (b"", certifier)
             for name, wanted in self._ou_certifiers.items()
             if name in identity.organizational_units
         ):
-            raise IdentityError(
-                f"none of the identity's organizational units {_listed(identity)} are in MSP {self.msp_id}"
-            )
-        if not self._node_ous:
+            units = _listed(identity)
+            raise IdentityError(f"none of the identity's organizational units {units} are in MSP {self.msp_id}")
+        if not self._node_ous or len(roles) == 1:
             return
-        found = self._roles_of(identity, chain)
-        if not found:
+        if not roles:
             raise IdentityError(
                 "the identity does not have an OU that resolves to client, peer, orderer, or admin role. "
                 f"OUs: {_listed(identity)}, MSP: [{self.msp_id}]"
             )
-        if len(found) > 1:
-            raise IdentityError(
-                "the identity must be a client, a peer, an orderer, or an admin identity to be valid, not a "
-                f"combination of them. OUs: {_listed(identity)}, MSP: [{self.msp_id}]"
-            )
+        raise IdentityError(
+            "the identity must be a client, a peer, an orderer, or an admin identity to be valid, not a "
+            f"combination of them. OUs: {_listed(identity)}, MSP: [{self.msp_id}]"
+        )
 
     # -- principals --------------------------------------------------------------------------------------------------
 
@@ -309,7 +323,7 @@ class Msp:
             return f"NodeOUs not activated. Cannot tell apart identities, MSP: [{self.msp_id}]"
         if role not in self._node_ous:
             return f"cannot test for classification, node ou for type [{name}], not defined, msp: [{self.msp_id}]"
-        if role in self._roles_of(identity, self.chain(identity.certificate)):
+        if role in self._standing(identity).roles:
             return ""
         return f"The identity does not contain OU [{name}], MSP: [{self.msp_id}]"
 
@@ -324,10 +338,10 @@ class Msp:
             raise PrincipalError(
                 f"the identity is a member of a different MSP (expected {unit.msp_identifier}, got {self.msp_id})"
             )
-        self.validate(identity)
+        certifier = self._standing(identity).certifier
         if unit.organizational_unit_identifier in identity.organizational_units and unit.certifiers_identifier in (
             b"",
-            _chain_identifier(self.chain(identity.certificate)[1:]),
+            certifier,
         ):
             return
         raise PrincipalError("The identities do not match")
