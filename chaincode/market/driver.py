@@ -1,7 +1,7 @@
 """Between a rule and whoever reads and writes for it: the same few steps on a peer and in memory.
 
-A rule asks for records and is sent them decoded; its driver sees names of keys and bytes. `run` is the loop for a reader
-that answers at once, `adapter` has the same loop around a peer's answers.
+A rule asks for records and is sent them decoded; its driver sees names of keys and bytes. `run` is the loop for a
+reader that answers at once, `adapter` has the same loop around a peer's answers.
 """
 
 from __future__ import annotations
@@ -79,5 +79,7 @@ def encode_event(effects: Effects) -> bytes:
 
 
 def encode_result(effects: Effects) -> bytes:
-    """Return the answer to the client; empty where there is nothing to say."""
+    """Return the answer to the client: bytes as they are, else canonical JSON; empty where there is nothing to say."""
+    if isinstance(effects.result, bytes):
+        return effects.result
     return b"" if effects.result is None else canonical.dumps(effects.result)

@@ -7,7 +7,8 @@
     collateral/ROOT/FMSPC               one per root and kind of platform      CollateralRecord
     challenge/TX                        one per challenge                      ChallengeRecord
     enclave/ENCLAVE                     one per enclave                        EnclaveRecord
-    task/TASK                           one per task                           TaskRecord
+    task/TASK                           one per task, never changed            TaskRecord
+    task-status/TASK                    what changes of a task                 TaskStatusRecord
     slot/TASK/INDEX                     one per slot                           SlotRecord
     seller/TASK/MSP                     one per task and organisation          SellerRecord
     attempt/TASK/NUMBER/MSP             one per attempt                        AttemptRecord
@@ -15,8 +16,6 @@
     claim/OFFER/NUMBER                  one per claim                          ClaimRecord
     job/OFFER                           while the offer waits for enclaves     IndexRecord
     offer-of/TASK/OFFER                 index of a task's offers               IndexRecord
-    offer-by/DEVELOPER/OFFER            index of a developer's offers          IndexRecord
-    task-by/PROVIDER/TASK               index of a provider's tasks            IndexRecord
 
 No command that settles a swap touches a key that another swap writes, and there is no counter: independent swaps never
 conflict. Ids are lowercase hex, numbers have leading zeros so that they sort, and an MSP id, which may hold any
@@ -37,9 +36,11 @@ from goldengrain.chaincode.market.records import (
     IndexRecord,
     OfferRecord,
     PolicyRecord,
+    ProposalRecord,
     SellerRecord,
     SlotRecord,
     TaskRecord,
+    TaskStatusRecord,
 )
 from goldengrain.chaincode.market.rules import Key, RecordT, Scan
 
@@ -49,6 +50,11 @@ POLICY = Key("policy", PolicyRecord)
 def policy_version(number: int) -> Key[PolicyRecord]:
     """Return the key of one version of the policy."""
     return Key(f"policy-history/{number:010}", PolicyRecord)
+
+
+def proposal(transaction: str) -> Key[ProposalRecord]:
+    """Return the key of a proposal."""
+    return Key(f"proposal/{transaction}", ProposalRecord)
 
 
 def coin(owner: bytes, coin_id: str) -> Key[CoinRecord]:
@@ -75,6 +81,11 @@ def enclave(enclave_id: bytes) -> Key[EnclaveRecord]:
 def task(task_id: bytes) -> Key[TaskRecord]:
     """Return the key of a task."""
     return Key(f"task/{task_id.hex()}", TaskRecord)
+
+
+def task_status(task_id: bytes) -> Key[TaskStatusRecord]:
+    """Return the key of what changes of a task."""
+    return Key(f"task-status/{task_id.hex()}", TaskStatusRecord)
 
 
 def slot(task_id: bytes, index: int) -> Key[SlotRecord]:
@@ -112,16 +123,6 @@ def offer_of(task_id: bytes, offer_id: bytes) -> Key[IndexRecord]:
     return Key(f"offer-of/{task_id.hex()}/{offer_id.hex()}", IndexRecord)
 
 
-def offer_by(developer: bytes, offer_id: bytes) -> Key[IndexRecord]:
-    """Return the key of a developer's offer in the index."""
-    return Key(f"offer-by/{developer.hex()}/{offer_id.hex()}", IndexRecord)
-
-
-def task_by(provider: bytes, task_id: bytes) -> Key[IndexRecord]:
-    """Return the key of a provider's task in the index."""
-    return Key(f"task-by/{provider.hex()}/{task_id.hex()}", IndexRecord)
-
-
 def under(prefix: str, record: type[RecordT], size: int, bookmark: str = "") -> Scan[RecordT]:
     """Return a page of the keys under a prefix that ends with a slash."""
     return Scan(prefix, prefix[:-1] + chr(ord("/") + 1), record, size, bookmark)
@@ -130,11 +131,13 @@ def under(prefix: str, record: type[RecordT], size: int, bookmark: str = "") -> 
 KINDS: dict[str, type[Any]] = {
     "policy": PolicyRecord,
     "policy-history": PolicyRecord,
+    "proposal": ProposalRecord,
     "coin": CoinRecord,
     "collateral": CollateralRecord,
     "challenge": ChallengeRecord,
     "enclave": EnclaveRecord,
     "task": TaskRecord,
+    "task-status": TaskStatusRecord,
     "slot": SlotRecord,
     "seller": SellerRecord,
     "attempt": AttemptRecord,
@@ -142,7 +145,5 @@ KINDS: dict[str, type[Any]] = {
     "claim": ClaimRecord,
     "job": IndexRecord,
     "offer-of": IndexRecord,
-    "offer-by": IndexRecord,
-    "task-by": IndexRecord,
 }
 """Kinds of records by the first part of their keys."""

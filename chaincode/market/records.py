@@ -1,4 +1,4 @@
-"""What stands on the ledger. Which key holds which record is told by `keys`; amounts in escrow are each record's `held`.
+"""What stands on the ledger. `keys` tells which key holds which record; an amount in escrow is its record's `held`.
 
 No record is written by two swaps that have nothing to do with each other: an offer, a claim, a slot, an attempt and a
 coin have a key each, and what a swap needs of a task or of the policy it only reads.
@@ -12,6 +12,7 @@ from typing import Annotated
 
 from goldengrain.chaincode.market.state import StateRecord
 from goldengrain.chaincode.protocol.codecs import Bytes, Size, Text
+from goldengrain.chaincode.protocol.commands import Propose
 from goldengrain.chaincode.protocol.offer import EnvelopeDigest, Order
 from goldengrain.chaincode.protocol.policy import Policy
 from goldengrain.chaincode.protocol.records import (
@@ -31,6 +32,7 @@ from goldengrain.chaincode.protocol.records import (
     Version,
 )
 from goldengrain.chaincode.protocol.report import Outcome
+from goldengrain.chaincode.protocol.tables import DatasetState, OfferState, SlotState
 from goldengrain.chaincode.protocol.task import Task
 from goldengrain.chaincode.protocol.ticket import Claim
 
@@ -63,6 +65,30 @@ class PolicyRecord(StateRecord):
     transaction: TransactionId
 
 
+class ProposalState(StrEnum):
+    """What has become of a proposal; an open one also ends when its time is over."""
+
+    OPEN = "open"
+    CARRIED = "carried"
+
+
+@dataclass(frozen=True)
+class ProposalRecord(StateRecord):
+    """Something that the organisations vote on; its id is the transaction that proposed it."""
+
+    proposal: Propose
+    proposer: Digest
+    proposer_msp: Name
+    votes: Annotated[tuple[Name, ...], Size(1, 64)]
+    state: ProposalState
+    proposed: Time
+    expires: Time
+    """The last second for votes."""
+    minted: Amount = 0
+    burned: Amount = 0
+    carried: TransactionId | None = None
+
+
 @dataclass(frozen=True)
 class CollateralRecord(StateRecord):
     """Collateral of one root and FMSPC; `text` is the JSON that the verification takes."""
@@ -80,7 +106,10 @@ class CollateralRecord(StateRecord):
 class ChallengeRecord(StateRecord):
     """A nonce for one registration; the transaction id that made it is its id."""
 
+    operator: Digest
+    """Who is challenged."""
     msp_id: Name
+    """The challenger's organisation."""
     made: Time
     used_by: Digest | None = None
     """The enclave that was registered with it."""
@@ -109,30 +138,30 @@ class EnclaveRecord(StateRecord):
     revoked: bool = False
 
 
-class DatasetState(StrEnum):
-    """What has become of a task's test set."""
-
-    HIDDEN = "hidden"
-    OPENED = "opened"
-    SLASHED = "slashed"
-
-
 @dataclass(frozen=True)
 class TaskRecord(StateRecord):
-    """A task: as opened, and what has changed since."""
+    """A task as opened; never written again."""
 
     task: Task
     provider_msp: Name
     opened: Time
-    last_offer: Time
-    """S, which `shut` moves forward."""
     envelopes: Envelopes
     """The dataset's key, sealed to enclaves."""
+    policy_number: Version
+    simulated: bool
+    """Whether the policy accepted attestation roots other than Intel's."""
+    transaction: TransactionId
+
+
+@dataclass(frozen=True)
+class TaskStatusRecord(StateRecord):
+    """What changes of a task. Apart from the task, so that no swap under way conflicts with its provider's commands."""
+
+    last_offer: Time
+    """S, which `shut` moves forward."""
+    shut: bool
     audit_bond: Amount
     """What is left of it in escrow."""
-    policy_number: Version
-    transaction: TransactionId
-    simulated: bool = False
     dataset: DatasetState = DatasetState.HIDDEN
     dataset_key: Digest | None = None
     """The test set's key, once opened."""
@@ -141,15 +170,6 @@ class TaskRecord(StateRecord):
     def held(self) -> int:
         """The audit bond in escrow."""
         return self.audit_bond
-
-
-class SlotState(StrEnum):
-    """What a budget slot is held for."""
-
-    FREE = "free"
-    RESERVED = "reserved"
-    LOCKED = "locked"
-    SPENT = "spent"
 
 
 @dataclass(frozen=True)
@@ -168,38 +188,19 @@ class SlotRecord(StateRecord):
         return self.amount
 
 
-class OfferState(StrEnum):
-    """States of protocol section 6."""
-
-    OFFERED = "offered"
-    STORED = "stored"
-    CLAIMED = "claimed"
-    LOCKED = "locked"
-    SETTLED = "settled"
-    WITHDRAWN = "withdrawn"
-    DECLINED = "declined"
-    FAILED = "failed"
-    VOID = "void"
-    EXPIRED = "expired"
-    FORFEITED = "forfeited"
-
-
-LIVE = (OfferState.OFFERED, OfferState.STORED, OfferState.CLAIMED)
-"""States of which an organisation may have one offer per task."""
-
-
 @dataclass(frozen=True)
 class Lock(Record):
     """What a passing report leaves in an offer until it is settled."""
 
     score: Score
     price: Amount
-    slot: Index
     enclave: Digest
     model: Digest
     """SHA-256 of the model's plaintext."""
     deadline: Time
     """D = lock + R, the last second for `reveal`."""
+    simulated: bool
+    """Whether the enclave's quote was verified under a root other than Intel's."""
     locked: Locked
     """The model's key, sealed to the provider and locked by r; empty once acknowledged."""
     secret: Annotated[bytes, Bytes(0, 32)] = b""
@@ -214,7 +215,7 @@ class OfferRecord(StateRecord):
     id: Digest
     order: Order
     developer_msp: Name
-    allow_provider: bool
+    provider_may_operate: bool
     """Whether enclaves of the provider's organisation may run it."""
     state: OfferState
     bond: Amount
@@ -225,12 +226,14 @@ class OfferRecord(StateRecord):
     envelopes: Envelopes
     receipts: Annotated[tuple[Name, ...], Size(0, 64)] = ()
     """Organisations that store the ciphertext."""
-    claims: Count = 0
+    claim_count: Count = 0
     """Claims made so far; the last one's number."""
     open_claims: Annotated[tuple[Count, ...], Size(0, 64)] = ()
     """Numbers of claims with neither report nor lapse."""
     claimed_by: Annotated[tuple[Digest, ...], Size(0, 4096)] = ()
     """Enclaves that ever claimed it."""
+    slot: Index | None = None
+    """The slot that is reserved or locked for it."""
     lock: Lock | None = None
 
     @property

@@ -27,7 +27,7 @@ MAX_READS = 3
 """Round trips to the peer that one command may make."""
 
 DEFAULT_WINDOW = 120
-"""Seconds by which a transaction's timestamp may differ from the peer's clock where no policy or task says otherwise."""
+"""Seconds by which a timestamp may differ from the peer's clock where a command reads neither policy nor task."""
 
 RecordT = TypeVar("RecordT", bound=StateRecord)
 
@@ -106,11 +106,11 @@ class Effects:
     """What a command does: writes, one event and an answer. Built by a rule, applied by its driver in one batch.
 
     `window` is the greatest difference in seconds between the transaction's timestamp and the clock of the peer that
-    is asked to endorse; the driver holds it against that clock, since rules read none.
+    is asked to endorse; the driver holds it against that clock, since rules read none. None, of a query, is any.
     """
 
     tx: Context
-    window: int = DEFAULT_WINDOW
+    window: int | None = DEFAULT_WINDOW
     writes: dict[str, StateRecord | None] = field(default_factory=dict)
     event: dict[str, Any] = field(default_factory=dict)
     result: Any = None
