@@ -27,11 +27,11 @@ class Checkpointer:
         self.transaction_id = ""
 
     def record_event(self, event: ChaincodeEvent) -> None:
-        """Return the event, and all before it, are done with."""
+        """Record that the event, and all before it, are done with."""
         self._record(event.block, event.transaction_id)
 
     def record_block(self, number: int) -> None:
-        """Return the whole block, and all before it, are done with."""
+        """Record that the whole block, and all before it, are done with."""
         self._record(number + 1, "")
 
     def _record(self, block: int, transaction_id: str) -> None:

@@ -1,8 +1,8 @@
 """The content store: where ciphertexts, envelopes, test sets and collateral lie, under the SHA-256 of their bytes.
 
 A blob's name is its digest, so what comes back is checked against what was asked for while it streams, and nobody
-needs to trust whoever keeps the store. Blobs may be larger than memory: everything works in chunks. A blob appears whole
-or not at all; what is written meanwhile lies in a hidden folder beside it.
+needs to trust whoever keeps the store. Blobs may be larger than memory: everything works in chunks. A blob appears
+whole or not at all; what is written meanwhile lies in a hidden folder beside it.
 
 Example::
 

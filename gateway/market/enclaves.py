@@ -1,0 +1,46 @@
+"""Enclaves: collateral, challenges, registration (protocol section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from goldengrain.chaincode.protocol.commands import Challenge, PutCollateral, RegisterEnclave
+from goldengrain.chaincode.protocol.queries import GetChallenge, GetCollateral, GetEnclave, ListEnclaves
+from goldengrain.gateway.market.calls import Caller, Committed
+from goldengrain.gateway.market.views import ChallengeView, CollateralView, EnclaveView, read
+
+
+class Enclaves:
+    """``market.enclaves``."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    async def put_collateral(self, root: bytes, collateral: str) -> Committed:
+        """Store collateral (JSON) for quotes under an accepted root, named by its certificate's SHA-256."""
+        return await self._caller.send(PutCollateral(root, collateral))
+
+    async def collateral(self, root: bytes, fmspc: bytes) -> CollateralView:
+        """Return the stored collateral of a platform kind under a root."""
+        return read(CollateralView, await self._caller.ask(GetCollateral(root, fmspc)))
+
+    async def challenge(self, operator: bytes) -> Committed:
+        """Challenge an operator (its account); the transaction id is the nonce for one registration."""
+        return await self._caller.send(Challenge(operator))
+
+    async def get_challenge(self, challenge: str) -> ChallengeView:
+        """Return a challenge by its transaction id."""
+        return read(ChallengeView, await self._caller.ask(GetChallenge(challenge)))
+
+    async def register(self, registration: RegisterEnclave) -> Committed:
+        """Register an enclave by its quote."""
+        return await self._caller.send(registration)
+
+    async def get(self, enclave: bytes) -> EnclaveView:
+        """Return a registered enclave."""
+        return read(EnclaveView, await self._caller.ask(GetEnclave(enclave)))
+
+    async def listing(self) -> AsyncIterator[EnclaveView]:
+        """Yield all registered enclaves."""
+        async for item in self._caller.pages(lambda mark: ListEnclaves(bookmark=mark)):
+            yield read(EnclaveView, item)
