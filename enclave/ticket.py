@@ -179,7 +179,7 @@ class TicketVerifier:
         """One action holds one payload for all its endorsements; two actions would hold two."""
         if parts.actions != 1 or not parts.endorsements:
             raise TicketEndorsementsDiffer(
-                f"{parts.actions} actions, {len(parts.endorsements)} endorsements; a ticket is one action endorsed by all"
+                f"{parts.actions} actions, {len(parts.endorsements)} endorsements; a ticket is one action, endorsed"
             )
 
     def _check_endorsers(self, parts: PreparedTransaction) -> set[str]:

@@ -1,0 +1,101 @@
+"""Run an enclave as a process.
+
+    python -m goldengrain.enclave --socket PATH --name NAME --bundle FILE --root-dir DIR --exchange DIR
+
+It prints one line of JSON when it is ready (`{"ready": true, "enclave": …, "socket": …, …}`) and serves until SIGTERM
+or SIGINT; then it lets a running job end. This one is simulated: the machine's secret, the sealed keys and the
+development root that signs its quotes lie in `--root-dir`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from goldengrain.chaincode.protocol import canonical
+from goldengrain.chaincode.protocol.clock import LedgerClock
+from goldengrain.chaincode.protocol.errors import GoldenGrainError
+from goldengrain.chaincode.protocol.policy import TrustBundle
+from goldengrain.enclave import sockets
+from goldengrain.enclave.errors import BundleRefused, EnclaveError
+from goldengrain.enclave.job import Bench
+from goldengrain.enclave.keys import EnclaveKeys
+from goldengrain.enclave.measurement import simulated_measurement
+from goldengrain.enclave.quoting import DevelopmentRoot, SimulatedPlatform
+from goldengrain.enclave.runner import SECONDS, Runner
+from goldengrain.enclave.service import Service, log
+
+MAX_BUNDLE = 4 * 1024 * 1024
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and serve; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    os.umask(0o077)
+    try:
+        return asyncio.run(_serve(options))
+    except (GoldenGrainError, OSError) as error:
+        code = error.code if isinstance(error, GoldenGrainError) else EnclaveError.code
+        sys.stderr.write(f"{code}: {error}\n")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m goldengrain.enclave", description="Run a simulated enclave.")
+    parser.add_argument("--socket", type=Path, required=True, help="Unix socket to serve")
+    parser.add_argument("--name", required=True, help="name of this enclave and its machine; fixes its PCK key")
+    parser.add_argument("--bundle", type=Path, required=True, help="trust bundle, JSON")
+    parser.add_argument("--root-dir", type=Path, required=True, help="folder of the development root")
+    parser.add_argument("--exchange", type=Path, required=True, help="folder through which the host hands files over")
+    parser.add_argument("--state", type=Path, help="folder of the sealed keys (default: ROOT-DIR/enclaves/NAME)")
+    parser.add_argument("--channel", help="refuse a bundle of another channel")
+    parser.add_argument("--contract", help="refuse a bundle of another contract")
+    parser.add_argument("--clock", type=Path, help="file with a test network's clock offset")
+    parser.add_argument("--seconds", type=int, default=SECONDS, help="greatest time of one model")
+    return parser
+
+
+async def _serve(options: argparse.Namespace) -> int:
+    bundle = read_bundle(options.bundle, options.channel, options.contract)
+    clock, measurement = LedgerClock(options.clock), simulated_measurement()
+    platform = SimulatedPlatform(DevelopmentRoot.load(options.root_dir), name=options.name)
+    state = options.state or options.root_dir / "enclaves" / options.name
+    keys = EnclaveKeys.unseal_or_make(state, measurement, bundle.digest(), clock.now())
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with Runner() as runner:
+        bench = Bench(keys, bundle, runner, options.seconds)
+        service = Service(options.name, bench, platform, measurement, options.exchange, clock)
+        server = await asyncio.start_unix_server(service.serve, sock=sockets.bind(options.socket))
+        ready = {"ready": True, "pid": os.getpid(), "socket": str(options.socket), **service.identity}
+        sys.stdout.write(json.dumps(ready) + "\n")
+        sys.stdout.flush()
+        log(options.name, event="ready")
+        await stopped.wait()
+        server.close()
+        await service.drain()
+    options.socket.unlink(missing_ok=True)
+    log(options.name, event="stopped")
+    return 0
+
+
+def read_bundle(path: Path, channel: str | None = None, contract: str | None = None) -> TrustBundle:
+    """Read a trust bundle; raises `BundleRefused` where it is none or of another channel or contract."""
+    try:
+        bundle = TrustBundle.from_json(canonical.loads(path.read_bytes(), MAX_BUNDLE))
+    except (OSError, GoldenGrainError) as error:
+        raise BundleRefused(f"{path} holds no trust bundle: {error}") from error
+    if channel not in (None, bundle.channel) or contract not in (None, bundle.contract):
+        raise BundleRefused(f"{path} is for {bundle.channel}/{bundle.contract}, not for {channel}/{contract}")
+    return bundle
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""The enclave as a process: requests over a Unix socket, one after another on each connection.
+
+A request is a frame (`frames`) of canonical JSON, `{"v": 1, "request": NAME, …}`; the reply is
+`{"v": 1, "ok": {…}}` or `{"v": 1, "error": {"code": …, "message": …}}`. Bytes travel as hex. The requests:
+
+=========  ==============================================================  ==========================================
+request    takes                                                           gives
+=========  ==============================================================  ==========================================
+identity   nothing                                                         `identity`'s fields
+quote      operator (account), challenge (32 bytes each)                   quote, collateral (JSON text)
+nonce      nothing                                                         nonce
+run_job    transaction, model_envelope, dataset_envelope (bytes);          `SignedReport.to_json`
+           model, dataset (names of files in the exchange folder)
+=========  ==============================================================  ==========================================
+
+The host is on the other side of the socket and isn't trusted: sizes are bounded, files are taken by digest, and no
+request ends the service. Logs are one JSON object a line on standard error, without keys, nonces, scores or plaintext.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from goldengrain.chaincode.protocol import canonical
+from goldengrain.chaincode.protocol.canonical import Json
+from goldengrain.chaincode.protocol.clock import LedgerClock
+from goldengrain.chaincode.protocol.errors import GoldenGrainError
+from goldengrain.enclave.errors import EnclaveError, HostBytesRefused, RequestRefused
+from goldengrain.enclave.frames import frame, read_frame
+from goldengrain.enclave.job import Bench
+from goldengrain.enclave.openings import JobFiles
+from goldengrain.enclave.quoting import SimulatedPlatform
+
+MAX_REQUEST = 4 * 1024 * 1024
+MAX_CONNECTIONS = 64
+MAX_ENVELOPE = 4096
+MAX_FILE = 4 * 1024**3
+_WORD = 32
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass
+class Service:
+    """Answers requests for one enclave."""
+
+    name: str
+    bench: Bench
+    platform: SimulatedPlatform
+    measurement: bytes
+    exchange: Path
+    clock: LedgerClock
+
+    def __post_init__(self) -> None:
+        self._jobs = asyncio.Semaphore(1)
+        self._connections: set[asyncio.Task[None]] = set()
+        self._requests: dict[str, Callable[[dict[str, Json]], Awaitable[dict[str, Json]]]] = {
+            "identity": self._identity,
+            "quote": self._quote,
+            "nonce": self._nonce,
+            "run_job": self._run_job,
+        }
+
+    @property
+    def identity(self) -> dict[str, Json]:
+        """Who this enclave is: id, keys, measurement, trust bundle, expiry; `attestation` is `simulated`."""
+        keys, bundle = self.bench.keys, self.bench.bundle
+        return {
+            "name": self.name,
+            "enclave": keys.enclave.hex(),
+            "signing_key": keys.signing_public.hex(),
+            "encryption_key": keys.encryption.public.hex(),
+            "measurement": self.measurement.hex(),
+            "bundle": bundle.digest().hex(),
+            "channel": bundle.channel,
+            "contract": bundle.contract,
+            "expires": keys.expires,
+            "attestation": "simulated",
+        }
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection until it ends; use it as the callback of `asyncio.start_unix_server`."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._connections.add(task)
+            task.add_done_callback(self._connections.discard)
+        try:
+            if len(self._connections) > MAX_CONNECTIONS:
+                writer.write(frame(_failure(RequestRefused("too many connections at once; close some"))))
+                return
+            await self._converse(reader, writer)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    async def drain(self) -> None:
+        """Let the job that runs end, then close the connections."""
+        async with self._jobs:
+            for task in self._connections:
+                task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self.bench.runner.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            try:
+                data = await read_frame(reader, MAX_REQUEST)
+            except RequestRefused as error:  # the stream can't be read on from here
+                writer.write(frame(_failure(error)))
+                await writer.drain()
+                return
+            if data is None:
+                return
+            writer.write(frame(await self.answer(data)))
+            await writer.drain()
+
+    async def answer(self, data: bytes) -> bytes:
+        """Answer one request; never raises."""
+        started = time.monotonic()
+        kind = "?"
+        try:
+            kind, request = _parse(data, self._requests)
+            reply = canonical.dumps({"v": 1, "ok": await self._requests[kind](request)})
+            outcome = "ok"
+        except GoldenGrainError as error:
+            reply, outcome = _failure(error), error.code
+        except Exception as error:  # noqa: BLE001 - one bad request must not end the service
+            reply = _failure(EnclaveError(f"the enclave failed: {type(error).__name__}"))
+            outcome = type(error).__name__
+        log(self.name, event="request", request=kind, outcome=outcome, seconds=round(time.monotonic() - started, 3))
+        return reply
+
+    async def _identity(self, request: dict[str, Json]) -> dict[str, Json]:
+        _require_fields(request)
+        return self.identity
+
+    async def _quote(self, request: dict[str, Json]) -> dict[str, Json]:
+        _require_fields(request, "operator", "challenge")
+        operator = _bytes(request, "operator", _WORD, _WORD)
+        challenge = _bytes(request, "challenge", _WORD, _WORD)
+        bundle = self.bench.bundle
+        data = self.bench.keys.report_data(bundle.digest(), bundle.channel, bundle.contract, operator, challenge)
+        quote = self.platform.quote(data, self.measurement)
+        return {"quote": quote.hex(), "collateral": self.platform.collateral(at=self.clock.now())}
+
+    async def _nonce(self, request: dict[str, Json]) -> dict[str, Json]:
+        _require_fields(request)
+        return {"nonce": self.bench.tickets.nonces.make().hex()}
+
+    async def _run_job(self, request: dict[str, Json]) -> dict[str, Json]:
+        _require_fields(request, "transaction", "model_envelope", "dataset_envelope", "model", "dataset")
+        transaction = _bytes(request, "transaction", 1, MAX_REQUEST)
+        envelopes = [_bytes(request, name, 1, MAX_ENVELOPE) for name in ("model_envelope", "dataset_envelope")]
+        async with self._jobs:
+            files = JobFiles(*envelopes, *(self._read(request[name]) for name in ("model", "dataset")))
+            report = await self.bench.run(transaction, files)
+        return report.to_json()
+
+    def _read(self, name: Json) -> bytes:
+        """Read a file of the exchange folder, at once, so that it can't change between digest and use."""
+        if not isinstance(name, str) or _NAME.fullmatch(name) is None:
+            raise RequestRefused("a file is named by its plain name in the exchange folder")
+        try:
+            descriptor = os.open(self.exchange / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "rb") as file:
+                data = file.read(MAX_FILE + 1)
+        except OSError as error:
+            raise HostBytesRefused(f"{name} can't be read in the exchange folder: {error.strerror}") from error
+        if len(data) > MAX_FILE:
+            raise HostBytesRefused(f"{name} has more than {MAX_FILE:,} bytes")
+        return data
+
+
+def log(name: str, **fields: Any) -> None:
+    """Write one line of log to standard error."""
+    sys.stderr.write(json.dumps({"time": round(time.time(), 3), "enclave": name, **fields}) + "\n")
+    sys.stderr.flush()
+
+
+def _parse(data: bytes, known: dict[str, Any]) -> tuple[str, dict[str, Json]]:
+    request = canonical.loads(data, MAX_REQUEST)
+    if not isinstance(request, dict) or request.pop("v", None) != 1:
+        raise RequestRefused("a request is a JSON object of version 1")
+    kind = request.pop("request", None)
+    if not isinstance(kind, str) or kind not in known:
+        raise RequestRefused(f"no such request; there are {', '.join(known)}")
+    return kind, request
+
+
+def _require_fields(request: dict[str, Json], *names: str) -> None:
+    if set(request) != set(names):
+        raise RequestRefused(f"the request takes {', '.join(names) or 'nothing'}, exactly")
+
+
+def _bytes(request: dict[str, Json], name: str, low: int, high: int) -> bytes:
+    text = request[name]
+    try:
+        value = bytes.fromhex(text)
+    except (TypeError, ValueError) as error:
+        raise RequestRefused(f"{name} is bytes in hex") from error
+    if not low <= len(value) <= high or value.hex() != text:
+        raise RequestRefused(f"{name} has {low:,} to {high:,} bytes, in lowercase hex")
+    return value
+
+
+def _failure(error: GoldenGrainError) -> bytes:
+    return canonical.dumps({"v": 1, "error": {"code": error.code, "message": str(error)}})
