@@ -1,0 +1,1 @@
+"""Real models to trade with and the data they are for. Needs the extra `models`."""

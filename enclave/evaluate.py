@@ -1,0 +1,54 @@
+"""Evaluate an opened model as the enclave does: the provider's check of what it bought.
+
+    evaluate(model_bytes, container, spec, eta)      # on the same kind of machine the very number of the report
+
+In a process of its own: `python -m goldengrain.enclave.evaluate --model F --dataset CONTAINER --task TASK.json`
+prints `{"score_ppm": …}`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from goldengrain.chaincode.protocol import canonical
+from goldengrain.chaincode.protocol.errors import GoldenGrainError
+from goldengrain.chaincode.protocol.task import BenchmarkSpec, Task
+from goldengrain.enclave import metrics
+from goldengrain.enclave.dataset import unpack
+from goldengrain.enclave.engine import run_model
+
+
+def evaluate(model: bytes, container: bytes, spec: BenchmarkSpec, eta: int) -> int:
+    """Return the score in ppm, floored to eta, of a model's plaintext on a test set's plaintext.
+
+    Raises `ModelRefused` and `DatasetRefused` as the enclave does.
+    """
+    dataset = unpack(container)
+    dataset.require(spec)
+    outputs = run_model(model, spec.interface, spec.limits, dataset.inputs)
+    return metrics.score(spec, eta, outputs, dataset.labels)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Evaluate from the command line; returns the exit code."""
+    parser = argparse.ArgumentParser("python -m goldengrain.enclave.evaluate", description="Evaluate a model.")
+    parser.add_argument("--model", type=Path, required=True, help="ONNX file")
+    parser.add_argument("--dataset", type=Path, required=True, help="dataset container, decrypted")
+    parser.add_argument("--task", type=Path, required=True, help="task, JSON as `GetTask` has it")
+    options = parser.parse_args(arguments)
+    try:
+        task = Task.from_json(canonical.loads(options.task.read_bytes()))
+        score = evaluate(options.model.read_bytes(), options.dataset.read_bytes(), task.spec, task.eta)
+    except (GoldenGrainError, OSError) as error:
+        code = error.code if isinstance(error, GoldenGrainError) else "IO"
+        sys.stderr.write(f"{code}: {error}\n")
+        return 1
+    sys.stdout.write(json.dumps({"score_ppm": score}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
