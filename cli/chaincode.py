@@ -25,7 +25,11 @@ def chaincode() -> None:
 @click.option("--name", required=True, help="Name of the chaincode.")
 @click.option("--version", required=True, help="Version of the chaincode, free text.")
 @click.option("--address", required=True, metavar="HOST:PORT", help="Where its server listens (now or later).")
-@click.option("--policy", default=MAJORITY, help="Endorsement policy, such as \"OR('Org1MSP.peer','Org2MSP.peer')\"; the majority.")
+@click.option(
+    "--policy",
+    default=MAJORITY,
+    help="Endorsement policy, such as \"OR('Org1MSP.peer','Org2MSP.peer')\"; the majority.",
+)
 @click.option("--init-required", is_flag=True, help="Its Init must be called before any other function.")
 @click.option(
     "--tls-root",
@@ -73,7 +77,11 @@ async def status(context: click.Context, name: str) -> None:
     home = home_of(context)
     found = await lifecycle.committed(home, name, clock=LedgerClock(home.clock_file))
     if found is None:
-        emit(context, {"name": name, "committed": False}, [f"{name} is not deployed; `goldengrain chaincode deploy` does it"])
+        emit(
+            context,
+            {"name": name, "committed": False},
+            [f"{name} is not deployed; `goldengrain chaincode deploy` does it"],
+        )
         return
     rows = [(organization, "yes" if approved else "no") for organization, approved in sorted(found.approvals.items())]
     title = f"{found.name} {found.version}, sequence {found.sequence}"

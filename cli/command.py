@@ -67,7 +67,7 @@ def command(group: click.Group, *, example: str, name: str | None = None) -> Cal
     def decorate(function: Callable[..., Any]) -> Command:
         @wraps(function)
         @click.pass_context
-        def call(context: click.Context, **parameters: Any) -> Any:
+        def call(context: click.Context, /, **parameters: Any) -> Any:
             result = function(context, **parameters)
             return asyncio.run(result) if inspect.iscoroutine(result) else result
 

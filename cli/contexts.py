@@ -83,7 +83,9 @@ class Contexts:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise FileRefused(f"{self._file} cannot be read ({error}); remove it to start with fresh contexts") from error
+            raise FileRefused(
+                f"{self._file} cannot be read ({error}); remove it to start with fresh contexts"
+            ) from error
         if not isinstance(stored, dict):
             raise FileRefused(f"{self._file} holds no contexts; remove it to start with fresh ones")
         return stored

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 from goldengrain.cli.errors import ProcessFailed
 from goldengrain.network.home import Home, write_atomically
-from goldengrain.network.ports import free_ports
+from goldengrain.network.ports import free_port
 from goldengrain.network.processes import (
     NetworkLock,
     is_locked,
@@ -46,14 +46,16 @@ def load(home: Home) -> ContractProcess | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
-        raise ProcessFailed(f"{path} cannot be read ({error}); `goldengrain network down --purge` starts over") from error
+        raise ProcessFailed(
+            f"{path} cannot be read ({error}); `goldengrain network down --purge` starts over"
+        ) from error
 
 
 def assign(home: Home) -> ContractProcess:
     """Give this network's contract an address, once."""
     found = load(home)
     if found is None:
-        found = ContractProcess(f"127.0.0.1:{free_ports(1)[0]}")
+        found = ContractProcess(f"127.0.0.1:{free_port()}")
         _save(home, found)
     return found
 

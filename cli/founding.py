@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from goldengrain.chaincode.protocol.accounts import account_of
 from goldengrain.chaincode.protocol.clock import LedgerClock
-from goldengrain.chaincode.protocol.commands import Bootstrap
 from goldengrain.chaincode.protocol.errors import PolicyNotFound
 from goldengrain.chaincode.protocol.policy import AttestationRoot, BundleOrganization, Policy, TrustBundle
 from goldengrain.chaincode.protocol.quotes import VERIFIER
@@ -67,17 +66,15 @@ async def market_up(home: Home) -> str:
         ContractError: where the contract refuses the policy.
     """
     process = contract_process.assign(home)
-    deployed = await lifecycle.deploy(
-        home, CONTRACT, VERSION, process.address, clock=LedgerClock(home.clock_file)
-    )
+    deployed = await lifecycle.deploy(home, CONTRACT, VERSION, process.address, clock=LedgerClock(home.clock_file))
     contract_process.start(home, deployed.package_id)
     topology = home.load_topology()
     async with connect_admin(home, topology.organizations[0]) as gateway:
-        market = Market(gateway, topology.channel.name, CONTRACT)
+        market = Market(gateway.network(topology.channel.name), CONTRACT)
         try:
-            await market.policy()
+            await market.consortium.policy()
         except PolicyNotFound:
-            await market.submit(Bootstrap(policy=first_policy(home, topology)))
+            await market.consortium.bootstrap(first_policy(home, topology))
     return deployed.package_id
 
 
@@ -163,7 +160,7 @@ def connect_admin(home: Home, organization: Organization) -> Gateway:
     return connect(home, credentials, endpoint_for(home, organization.msp_id, organization.name))
 
 
-async def require_first_policy(home: Home) -> None:
+async def require_test_policy(home: Home) -> None:
     """Refuse to move time where a market was founded for real.
 
     Raises:
@@ -174,7 +171,7 @@ async def require_first_policy(home: Home) -> None:
     topology = home.load_topology()
     async with connect_admin(home, topology.organizations[0]) as gateway:
         try:
-            policy = await Market(gateway, topology.channel.name, CONTRACT).policy()
+            policy = (await Market(gateway.network(topology.channel.name), CONTRACT).consortium.policy()).policy
         except PolicyNotFound:
             return
     if not policy.test:

@@ -13,7 +13,20 @@ from goldengrain.cli.command import LazyGroup
 from goldengrain.cli.output import print_error
 from goldengrain.cli.settings import Settings
 
-COMMANDS = ("demo", "network", "chaincode", "context", "wallet", "credits", "task", "model", "offer", "enclave", "tx", "events")
+COMMANDS = (
+    "demo",
+    "network",
+    "chaincode",
+    "context",
+    "wallet",
+    "credits",
+    "task",
+    "model",
+    "offer",
+    "enclave",
+    "tx",
+    "events",
+)
 
 
 @click.group(

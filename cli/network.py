@@ -13,6 +13,7 @@ from rich.table import Table
 from goldengrain.chaincode.protocol.clock import LedgerClock, advance
 from goldengrain.cli import contract_process, founding
 from goldengrain.cli.command import Group, command
+from goldengrain.cli.contexts import CONTRACT
 from goldengrain.cli.errors import CommandLineError
 from goldengrain.cli.output import console, emit, table
 from goldengrain.cli.session import home_of
@@ -29,7 +30,9 @@ def network() -> None:
 
 
 @command(network, example="goldengrain network up --market")
-@click.option("--market", is_flag=True, help="Also deploy the market's contract as `golden-grain` and found the market.")
+@click.option(
+    "--market", is_flag=True, help="Also deploy the market's contract as `golden-grain` and found the market."
+)
 @click.option("--organizations", default=3, show_default=True, type=click.IntRange(1, 26), help="How many members.")
 @click.option(
     "--topology", type=click.Path(path_type=Path, dir_okay=False), help="YAML file that describes another network."
@@ -58,7 +61,13 @@ def status(context: click.Context) -> None:
     home = home_of(context)
     found = runtime.status(home)
     nodes = [
-        {"name": one.name, "msp_id": one.organization, "address": one.address, "answering": one.answering, "height": one.height}
+        {
+            "name": one.name,
+            "msp_id": one.organization,
+            "address": one.address,
+            "answering": one.answering,
+            "height": one.height,
+        }
         for one in found.nodes
     ]
     contract = contract_process.load(home)
@@ -86,7 +95,9 @@ def down(context: click.Context, purge: bool) -> None:
 
 @command(network, example="goldengrain network logs --lines 20 contract")
 @click.argument("name", default="network")
-@click.option("--lines", default=100, show_default=True, type=click.IntRange(1, 100_000), help="How many, from the end.")
+@click.option(
+    "--lines", default=100, show_default=True, type=click.IntRange(1, 100_000), help="How many, from the end."
+)
 def logs(context: click.Context, name: str, lines: int) -> None:
     """Print the end of a log: `network`, `contract`, or an enclave's."""
     found = runtime.logs(home_of(context), lines=lines, name=f"{name}.log")
@@ -123,7 +134,7 @@ def _market(context: click.Context, home: Home, wanted: bool) -> str | None:
         return None
     with console(context).status("deploying the contract"):
         asyncio.run(founding.market_up(home))
-    return founding.CONTRACT
+    return CONTRACT
 
 
 def _stop(home: Home, *, purge: bool) -> bool:

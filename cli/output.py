@@ -31,14 +31,18 @@ def emit(context: click.Context, value: Mapping[str, Any], lines: Iterable[str |
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """A table whose columns with numbers are set to the right."""
-    rows = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
     made = Table(title=title, title_justify="left", header_style="bold")
     for index, column in enumerate(columns):
-        numeric = bool(rows) and all(row[index].replace(",", "").replace(".", "").isdigit() or not row[index] for row in rows)
+        numeric = bool(texts) and all(_is_number(row[index]) for row in texts)
         made.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
+    for row in texts:
         made.add_row(*row)
     return made
+
+
+def _is_number(text: str) -> bool:
+    return not text or text.replace(",", "").replace(".", "").isdigit()
 
 
 def print_error(chosen: Settings, code: str, message: str) -> None:

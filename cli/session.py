@@ -80,6 +80,4 @@ def endpoint_for(home: Home, msp_id: str, fallback: str) -> Endpoint:
 
 def connect(home: Home, credentials: Credentials, endpoint: Endpoint) -> Gateway:
     """A gateway connection on behalf of some credentials, by the network's clock."""
-    return Gateway.connect(
-        endpoint, credentials.identity, credentials.signer, clock=LedgerClock(home.clock_file)
-    )
+    return Gateway.connect(endpoint, credentials.identity, credentials.signer, clock=LedgerClock(home.clock_file))

@@ -28,7 +28,9 @@ def tx() -> None:
 @contract_option
 @click.option("--transient", multiple=True, metavar="KEY=FILE", help="Data for the endorsers only, read from a file.")
 @click.option("--endorser", "endorsers", multiple=True, metavar="MSP", help="Ask peers of exactly these organisations.")
-@click.option("--attempts", default=1, show_default=True, type=click.IntRange(1, 20), help="Tries after read conflicts.")
+@click.option(
+    "--attempts", default=1, show_default=True, type=click.IntRange(1, 20), help="Tries after read conflicts."
+)
 async def submit(
     context: click.Context,
     function: str,

@@ -31,6 +31,11 @@ def is_free(port: int) -> bool:
     return True
 
 
+def free_port() -> int:
+    """Find one free port for a further process beside the network's nodes."""
+    return next(_free_ports(set()))
+
+
 def assign_ports(topology: Topology, *, administration: bool = False) -> Topology:
     """Replace each port 0 by a free port.
 
