@@ -63,11 +63,16 @@ def create(
     return assigned
 
 
-def existing(home: Home, wanted: Topology | None) -> Topology | None:
+def existing(home: Home, wanted: Topology | None, *, runtime: str) -> Topology | None:
     """Read the topology of the network in a folder; None if it holds none.
 
+    Args:
+        home: the folder.
+        wanted: what it should be, None for anything.
+        runtime: `embedded` or `native`, which is about to run it.
+
     Raises:
-        TopologyConflict: if another one is wanted (a port of 0 stands for any).
+        TopologyConflict: if another one is wanted (a port of 0 stands for any), or if another runtime has its ledger.
         NetworkIncomplete: if its certificates or its genesis block are missing.
     """
     if not home.topology_file.exists():
@@ -77,6 +82,12 @@ def existing(home: Home, wanted: Topology | None) -> Topology | None:
         raise TopologyConflict(
             f"{home.path} holds a network of another topology ({home.topology_file}); leave the topology out to start "
             "that one, choose another folder with --home, or `goldengrain network down --purge` to be rid of it"
+        )
+    other = home.ledger if runtime == "native" else home.nodes
+    if other.exists():
+        raise TopologyConflict(
+            f"the network in {home.path} has its ledger in {other}, which the {runtime} runtime cannot use; "
+            "choose another folder with --home"
         )
     for path in (home.organizations, home.genesis_file(topology.channel.name)):
         if not path.exists():

@@ -152,7 +152,8 @@ class _Deployer:
         self.changed = False
 
     async def run(self) -> Deployment:
-        before = await self.query_committed(self.members[0])
+        first = self.members[0]
+        before = await _query_committed(first, first.peers[0], self.channel, self.definition.name)
         sequence = self.sequence_after(before)
         await asyncio.gather(*(self.install_and_approve(member, sequence) for member in self.members))
         if before is None or before.sequence != sequence:
@@ -259,21 +260,18 @@ class _Deployer:
             )
 
     async def wait_for_all(self, sequence: int) -> None:
-        """Wait until every organisation's first peer has the committed definition."""
-        for member in self.members:
+        """Wait until every peer has the committed definition."""
+        for owner, target in [(member, peer) for member in self.members for peer in member.peers]:
 
-            async def arrived(member: Member = member) -> bool:
-                found = await self.query_committed(member)
+            async def arrived(member: Member = owner, peer: Endorser = target) -> bool:
+                found = await _query_committed(member, peer, self.channel, self.definition.name)
                 return found is not None and found.sequence >= sequence
 
             if not await _poll(arrived):
                 raise LifecycleFailed(
-                    f"commit: the peer of {member.msp_id} has not received {self.definition.name} at sequence "
+                    f"commit: a peer of {owner.msp_id} has not received {self.definition.name} at sequence "
                     f"{sequence} within {_PATIENCE_S:g} s; `goldengrain network status` shows how far its chain is"
                 )
-
-    async def query_committed(self, member: Member) -> lifecycle_pb2.QueryChaincodeDefinitionResult | None:
-        return await _query_committed(member, member.peers[0], self.channel, self.definition.name)
 
 
 async def _query_committed(

@@ -45,7 +45,7 @@ from .errors import (
 from .home import Home, NetworkState, network_state
 from .native_config import write_orderer, write_peer
 from .participation import Participation
-from .ports import check_ports_free
+from .ports import assign_ports, check_ports_free
 from .processes import NetworkLock, last_lines, start_time
 from .topology import LOOPBACK, Orderer, Organization, Peer, Topology, default_topology
 
@@ -174,7 +174,7 @@ class NativeNetwork:
         programs = await find_programs(self._fabric_bin)
         try:
             self._lock()
-            self.topology = existing(self.home, self._wanted) or create(
+            self.topology = self._existing() or create(
                 self.home, self.topology, administration=True, channel_capability=programs.channel_capability
             )
             check_ports_free(self.topology)
@@ -182,6 +182,7 @@ class NativeNetwork:
             async with asyncio.timeout(self._timeout):
                 await _all_or_first_error([self._start(node) for node in self._nodes.values()])
                 await _all_or_first_error(self._joins())
+                await self._await_leader()
             self.state = network_state(
                 self.topology, runtime="native", pid=os.getpid(), started=start_time(os.getpid())
             )
@@ -226,11 +227,21 @@ class NativeNetwork:
         joins = self._joins(name)
         async with asyncio.timeout(self._timeout):
             await _all_or_first_error(joins)
+            await self._await_leader()
 
     def _lock(self) -> None:
         lock = self._stack.enter_context(NetworkLock(self.home.lock_file))
         if not lock.acquire():
             raise NetworkAlreadyRunning(f"the network in {self.home.path} runs already; stop it first")
+
+    def _existing(self) -> Topology | None:
+        found = existing(self.home, self._wanted, runtime="native")
+        if found is None:
+            return None
+        assigned = assign_ports(found, administration=True)  # it may have been created for the other runtime
+        if assigned != found:
+            self.home.save_topology(assigned)
+        return assigned
 
     def _configure(self, programs: FabricPrograms) -> None:
         for orderer in self.topology.orderer.orderers:
@@ -274,8 +285,13 @@ class NativeNetwork:
         )
         node = self._nodes[orderer.host(self.topology.orderer)]
         await self._when_up(node, lambda: asyncio.to_thread(api.join, genesis))
-        while not await asyncio.to_thread(_has_leader, orderer.operations_port):
-            self._check_alive(node)
+
+    async def _await_leader(self) -> None:
+        """Wait until one orderer leads the channel; until then no orderer takes transactions."""
+        ports = [orderer.operations_port for orderer in self.topology.orderer.orderers]
+        while not any(await asyncio.gather(*(asyncio.to_thread(_is_leader, port) for port in ports))):
+            for orderer in self.topology.orderer.orderers:
+                self._check_alive(self._nodes[orderer.host(self.topology.orderer)])
             await asyncio.sleep(_PAUSE_S)
 
     async def _join_peer(self, organization: Organization, peer: Peer, genesis: bytes) -> None:
@@ -313,14 +329,14 @@ class NativeNetwork:
             )
 
 
-def _has_leader(operations_port: int) -> bool:
-    """Whether an orderer knows a Raft leader, by its metrics."""
+def _is_leader(operations_port: int) -> bool:
+    """Whether an orderer is the Raft leader of a channel, by its metrics."""
     try:
         with urllib.request.urlopen(f"http://{LOOPBACK}:{operations_port}/metrics", timeout=5) as answer:
             metrics = answer.read().decode()
     except OSError:
         return False
-    return re.search(r"^consensus_etcdraft_(is_leader|active_nodes)\{[^}]*\} [1-9]", metrics, re.MULTILINE) is not None
+    return re.search(r"^consensus_etcdraft_is_leader\{[^}]*\} 1$", metrics, re.MULTILINE) is not None
 
 
 async def _all_or_first_error(actions: list[Coroutine[Any, Any, None]]) -> None:

@@ -66,7 +66,7 @@ def up(home: Home | Path, topology: Topology | None = None, *, timeout_s: float 
                 "`goldengrain network down` stops it"
             )
         home.network_file.unlink(missing_ok=True)
-        network = existing(home, topology)
+        network = existing(home, topology, runtime="embedded")
         if network is not None:
             return _start(home, network, lock, timeout_s)
         network = create(home, topology or default_topology())
