@@ -3,8 +3,8 @@
     python -m goldengrain.chaincode.market --address 127.0.0.1:9999 --package-id golden-grain_1:<sha256>
 
 Prints one JSON line once it listens, {"ready": true, "address", "package_id", "pid"}, and stops gracefully on SIGTERM
-or SIGINT: calls under way get their answers. Without options it reads CHAINCODE_SERVER_ADDRESS and CHAINCODE_ID, Fabric's
-names for them. `--clock` is the file that moves a test network's time.
+or SIGINT: calls under way get their answers. Without options it reads CHAINCODE_SERVER_ADDRESS and CHAINCODE_ID,
+Fabric's names for them. `--clock` is the file that moves a test network's time.
 """
 
 from __future__ import annotations

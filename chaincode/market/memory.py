@@ -45,9 +45,15 @@ class Committed:
 
 @dataclass
 class MemoryLedger:
-    """A ledger in memory. `now` is its time in seconds; move it as you like."""
+    """A ledger in memory. `now` is its time in seconds; move it as you like.
+
+    `held` is the sum of all coins, the treasury's included, and of everything in escrow; `minted` what was minted less
+    what was burned. Every commit compares them.
+    """
 
     now: int
+    held: int = 0
+    minted: int = 0
     channel: str = "market"
     contract: str = "golden-grain"
     state: dict[str, bytes] = field(default_factory=dict)
@@ -65,8 +71,8 @@ class MemoryLedger:
         for name, value in committed.writes:
             self._write(name, value)
         self.transactions.append(committed)
-        if self.held() != self.minted():
-            raise AssertionError(f"{args[0].decode()}: {self.held()} held, {self.minted()} minted")
+        if self.held != self.minted:
+            raise AssertionError(f"{args[0].decode()}: {self.held} held, {self.minted} minted")
         return committed
 
     def evaluate(self, caller: Caller, request: Request, at: int | None = None) -> Committed:
@@ -76,16 +82,7 @@ class MemoryLedger:
     def records(self) -> Iterator[tuple[str, StateRecord]]:
         """Return every record on the ledger, in the order of their keys."""
         for name in self._names:
-            yield name, keys.KINDS[name.partition("/")[0]].decode(self.state[name])
-
-    def held(self) -> int:
-        """Return the sum of all coins, the treasury's included, and of everything in escrow."""
-        return sum(record.held for _, record in self.records())
-
-    def minted(self) -> int:
-        """Return what was minted less what was burned, from the proposals that were carried out."""
-        proposals = (record for _, record in self.records() if isinstance(record, ProposalRecord))
-        return sum(record.minted - record.burned for record in proposals)
+            yield name, self._decode(name, self.state[name])
 
     def balances(self) -> dict[bytes, int]:
         """Return each owner's coins in one sum."""
@@ -124,12 +121,26 @@ class MemoryLedger:
     def _write(self, name: str, value: bytes | None) -> None:
         position = bisect_left(self._names, name)
         there = position < len(self._names) and self._names[position] == name
+        if there:
+            self._count(self._decode(name, self.state[name]), -1)
         if value is None:
             if there:
                 del self._names[position], self.state[name]
             return
-        if keys.KINDS[name.partition("/")[0]].decode(value).encode() != value:
+        record = self._decode(name, value)
+        if record.encode() != value:
             raise AssertionError(f"{name} is not read back as it was written")
+        self._count(record, 1)
         if not there:
             self._names.insert(position, name)
         self.state[name] = value
+
+    def _count(self, record: StateRecord, times: int) -> None:
+        self.held += times * record.held
+        if isinstance(record, ProposalRecord):
+            self.minted += times * (record.minted - record.burned)
+
+    @staticmethod
+    def _decode(name: str, value: bytes) -> StateRecord:
+        kind: type[StateRecord] = keys.KINDS[name.partition("/")[0]]
+        return kind.decode(value)

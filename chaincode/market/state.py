@@ -16,7 +16,7 @@ MAX_RECORD_SIZE = 4 * 1024 * 1024
 """Greatest size in bytes of a record that is read back; collateral is the largest kind."""
 
 
-class StateUnreadable(ContractError):  # noqa: N818 - errors are named after what happened
+class StateUnreadable(ContractError):
     """A record that this contract can't read: deploy the version that wrote it, or a newer one."""
 
     code = "STATE_UNREADABLE"

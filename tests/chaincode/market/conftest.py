@@ -1,0 +1,17 @@
+"""Every test of the contract gets its own copy of a founded market."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaincode.market.world import World
+
+
+@pytest.fixture
+def world() -> World:
+    return World.founded()
+
+
+@pytest.fixture
+def task(world: World) -> bytes:
+    return world.open_task()
