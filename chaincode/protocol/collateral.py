@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from goldengrain.chaincode.protocol import canonical
 from goldengrain.chaincode.protocol.errors import (
     CollateralExpired,
     CollateralIncomplete,
@@ -34,6 +35,7 @@ from goldengrain.chaincode.protocol.errors import (
     CollateralOfTheFuture,
     CollateralRollback,
     CollateralUntrusted,
+    MalformedInput,
 )
 
 MAX_COLLATERAL = 131_072
@@ -151,9 +153,9 @@ def _fields(text: str) -> dict[str, str]:
 
 def _object(text: str, what: str) -> dict[str, Any]:
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CollateralMalformed(f"{what} is not JSON") from error
+        document = canonical.loads(text.encode("utf-8", "surrogatepass"), MAX_COLLATERAL)
+    except MalformedInput as error:
+        raise CollateralMalformed(f"{what} can't be read: {error}") from error
     if not isinstance(document, dict):
         raise CollateralMalformed(f"{what} is not a JSON object")
     return document

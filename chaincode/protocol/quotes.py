@@ -7,7 +7,7 @@
    (`QuoteMalformed`, `QuoteTechnologyRefused`) with good collateral (`CollateralRefused`'s) for its platform
    (`QuotePlatformMismatch`), signatures and certificates right (`QuoteUnverified`), nothing revoked (`QuoteRevoked`);
 4. the policy accepts the TCB status (`QuoteStatusRefused`) - dcap-qvl returns OutOfDate without a complaint;
-5. not a debug enclave (`QuoteDebug`);
+5. not a debug enclave (`QuoteDebug`; dcap-qvl refuses it first, a release that doesn't is caught here);
 6. the policy accepts the measurement (`QuoteMeasurementRefused`);
 7. `report_data[0:32]` = D(enclave; signing key, encryption key, bundle) (`QuoteKeysMismatch`);
 8. `report_data[32:64]` = D(registration; channel, contract, operator, challenge) (`QuoteRegistrationMismatch`);
@@ -232,6 +232,8 @@ def _refusal(text: str) -> ContractError:
     """Name dcap-qvl's complaint; times and collateral are verified already, so what is left is the quote's own."""
     first = text.splitlines()[0] if text else ""
     lowered = text.lower()
+    if "debug" in lowered:
+        return QuoteDebug("the host can read a debug enclave's memory; start it in production mode")
     if "revoked" in lowered:
         return QuoteRevoked(f"certificate or TCB level revoked: {first}")
     if "future" in lowered or "notvalidyet" in lowered:

@@ -1,7 +1,5 @@
 """Refusals of who asks, and of what is not there."""
 
-# ruff: noqa: N818 - refusals are named by their fact
-
 from __future__ import annotations
 
 from goldengrain.chaincode.protocol.errors.base import ContractError

@@ -1,7 +1,5 @@
 """Refusals of collateral and quotes; the numbers are those of protocol section 4."""
 
-# ruff: noqa: N818 - refusals are named by their fact
-
 from __future__ import annotations
 
 from goldengrain.chaincode.protocol.errors.base import ContractError

@@ -1,7 +1,5 @@
 """Root of the tree, and refusals of what doesn't parse."""
 
-# ruff: noqa: N818 - refusals are named by their fact
-
 from __future__ import annotations
 
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """Refusals of values that the rules don't admit."""
 
-# ruff: noqa: N818 - refusals are named by their fact
-
 from __future__ import annotations
 
 from goldengrain.chaincode.protocol.errors.base import ContractError

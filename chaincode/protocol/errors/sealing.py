@@ -1,7 +1,5 @@
 """What can go wrong when something sealed is opened."""
 
-# ruff: noqa: N818 - refusals are named by their fact
-
 from __future__ import annotations
 
 from goldengrain.chaincode.protocol.errors.base import GoldenGrainError
