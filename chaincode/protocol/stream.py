@@ -150,20 +150,37 @@ def encrypt(key: bytes, text: bytes | bytearray | memoryview, *, chunk_size: int
 
 
 def decrypt(key: bytes, stream: bytes | bytearray | memoryview, *, chunk_size: int | None = None) -> bytearray:
-    """Decrypt a stream in memory, each chunk straight into its place; raises as `decrypt_file` does."""
-    cipher = _cipher(key)
+    """Decrypt a stream in memory; raises as `decrypt_file` does."""
     view = memoryview(stream).cast("B")
     header = Header.from_bytes(bytes(view[:HEADER]), chunk_size)
-    head = header.to_bytes()
-    result = bytearray(plaintext_size(len(view), header.chunk_size))
-    out = memoryview(result)
-    step = header.chunk_size
-    for index in range(max(1, -(-len(result) // step))):
+    text = bytearray(plaintext_size(len(view), header.chunk_size))
+    decrypt_into(key, view, text, chunk_size=chunk_size)
+    return text
+
+
+def decrypt_into(
+    key: bytes,
+    stream: bytes | bytearray | memoryview,
+    out: bytearray | memoryview,
+    *,
+    chunk_size: int | None = None,
+) -> None:
+    """Decrypt a stream into memory of exactly the text's size, each chunk straight into its place.
+
+    Memory that was used before takes it at the cipher's own speed; fresh memory costs as much again. Raises `ValueError`
+    for another size, else as `decrypt_file` does; after an error the memory holds nothing of use.
+    """
+    cipher = _cipher(key)
+    view, room = memoryview(stream).cast("B"), memoryview(out).cast("B")
+    header = Header.from_bytes(bytes(view[:HEADER]), chunk_size)
+    head, step = header.to_bytes(), header.chunk_size
+    if len(room) != plaintext_size(len(view), step):
+        raise ValueError(f"the text has {plaintext_size(len(view), step):,} bytes, there is room for {len(room):,}")
+    for index in range(max(1, -(-len(room) // step))):
         start = HEADER + index * (step + TAG)
         last = start + step + TAG >= len(view)
-        chunk = out[index * step : (index + 1) * step]
+        chunk = room[index * step : (index + 1) * step]
         _open_chunk(cipher, header, head, index, view[start : start + step + TAG], last, chunk)
-    return result
 
 
 def _open_chunk(

@@ -84,9 +84,8 @@ def test_a_root_is_simulated_unless_it_is_intels() -> None:
 def test_intels_own_root_is_the_one_that_the_verifier_has_built_in() -> None:
     library = Path(dcap_qvl._dcap_qvl.__file__).read_bytes()
     starts = [match.start() for match in re.finditer(rb"\x30\x82..\x30\x82", library, re.DOTALL)]
-    certificates = [
-        library[start : start + 4 + int.from_bytes(library[start + 2 : start + 4], "big")] for start in starts
-    ]
+    sizes = [4 + int.from_bytes(library[start + 2 : start + 4], "big") for start in starts]
+    certificates = [library[start : start + size] for start, size in zip(starts, sizes, strict=True)]
     built_in = [one for one in certificates if b"Intel SGX Root CA" in one and root_kind(one) is RootKind.INTEL]
     assert len(set(built_in)) == 1
     name = x509.load_der_x509_certificate(built_in[0]).subject.rfc4514_string()

@@ -114,6 +114,14 @@ def test_what_the_ledger_says_of_chunks_must_hold() -> None:
         stream.decrypt(KEY, stream.encrypt(KEY, b"", chunk_size=CHUNK), chunk_size=2 * CHUNK)
 
 
+def test_memory_is_used_again_and_must_fit() -> None:
+    room = bytearray(b"?" * (CHUNK + 5))
+    stream.decrypt_into(KEY, stream.encrypt(KEY, bytes(CHUNK + 5), chunk_size=CHUNK), room)
+    assert room == bytes(CHUNK + 5)
+    with pytest.raises(ValueError, match="there is room for"):
+        stream.decrypt_into(KEY, stream.encrypt(KEY, b"x"), room)
+
+
 def test_misuse_is_refused() -> None:
     with pytest.raises(KeyMalformed):
         stream.encrypt(b"short", b"")
