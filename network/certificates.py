@@ -80,6 +80,7 @@ class CertificateAuthority:
 
         Raises:
             ValueError: if either is not PEM, or the key is not an elliptic curve key.
+
         """
         key = load_pem_private_key(key_pem, None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):

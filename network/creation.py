@@ -36,6 +36,7 @@ def create(
 
     Raises:
         NetworkError: one of its kinds; nothing is left behind.
+
     """
     marker = home.path / _UNFINISHED
     if marker.exists():  # an earlier attempt was killed
@@ -74,9 +75,11 @@ def existing(home: Home, wanted: Topology | None, *, runtime: str) -> Topology |
     Raises:
         TopologyConflict: if another one is wanted (a port of 0 stands for any), or if another runtime has its ledger.
         NetworkIncomplete: if its certificates or its genesis block are missing.
+
     """
     if not home.topology_file.exists():
         return None
+    (home.path / _UNFINISHED).unlink(missing_ok=True)  # the topology is written last
     topology = home.load_topology()
     if wanted is not None and not same_but_ports(topology, wanted):
         raise TopologyConflict(

@@ -29,6 +29,7 @@ class Definition:
 
         Raises:
             PolicyInvalid: if it does not parse.
+
         """
         if self.policy.startswith("/"):
             return policy_pb2.ApplicationPolicy(channel_config_policy_reference=self.policy).SerializeToString()
@@ -40,6 +41,7 @@ class Definition:
 
         Raises:
             PolicyInvalid: if the policy does not parse.
+
         """
         return {
             "sequence": sequence,
@@ -60,6 +62,7 @@ class Definition:
 
         Raises:
             PolicyInvalid: if the policy does not parse.
+
         """
         ours, theirs = (
             policy_pb2.ApplicationPolicy.FromString(parameter)

@@ -82,6 +82,7 @@ class StartFailed(NetworkError):
 
     Attributes:
         log_lines: the last lines of its log, oldest first; they are part of the message too.
+
     """
 
     code = "START_FAILED"

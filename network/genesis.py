@@ -60,6 +60,7 @@ def genesis_block(home: Home, topology: Topology, *, channel_capability: str = "
 
     Raises:
         NetworkIncomplete: if a certificate is missing.
+
     """
     try:
         group = _channel_group(home, topology, channel_capability)
@@ -73,6 +74,7 @@ def write_genesis(home: Home, topology: Topology, *, channel_capability: str = "
 
     Raises:
         NetworkIncomplete: if a certificate is missing.
+
     """
     path = home.genesis_file(topology.channel.name)
     block = genesis_block(home, topology, channel_capability=channel_capability)

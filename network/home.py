@@ -72,6 +72,7 @@ class NetworkState:
         organizations: the members, in the topology's order.
         orderer: the ordering organisation.
         test: True for a network that must not hold anything of value: the embedded one, and all whose keys we made.
+
     """
 
     runtime: str
@@ -92,6 +93,7 @@ class NetworkState:
 
         Raises:
             KeyError, TypeError: if it is something else.
+
         """
         orderer = value["orderer"]
         return cls(
@@ -190,6 +192,7 @@ class Home:
         Raises:
             NetworkNotFound: if there is no network in this folder.
             TopologyInvalid: if the file is damaged.
+
         """
         if not self.topology_file.exists():
             raise NetworkNotFound(f"there is no network in {self.path}; `goldengrain network up` makes one")
@@ -205,6 +208,7 @@ class Home:
         Raises:
             NetworkNotFound: if there is none.
             NetworkIncomplete: if it cannot be read.
+
         """
         try:
             return NetworkState.from_json(json.loads(self.network_file.read_bytes()))

@@ -49,6 +49,7 @@ class Deployment:
         sequence: of the definition, from 1.
         changed: whether anything was installed, approved or committed by this run.
         transactions: ids of the transactions that this run sent.
+
     """
 
     name: str
@@ -102,6 +103,7 @@ async def deploy(
         NetworkNotFound: if the folder holds no network.
         NetworkNotRunning: if its peers do not answer.
         LifecycleFailed: if a peer refuses a step.
+
     """
     home = as_home(home)
     check_name(name, version)
@@ -118,6 +120,7 @@ async def committed(home: Home | Path, name: str, *, clock: Clock | None = None)
 
     Raises:
         NetworkNotFound, NetworkNotRunning, LifecycleFailed: see `deploy`.
+
     """
     home = as_home(home)
     topology = home.load_topology()
@@ -133,6 +136,7 @@ async def installed(home: Home | Path, *, clock: Clock | None = None) -> dict[st
 
     Raises:
         NetworkNotFound, NetworkNotRunning, LifecycleFailed: see `deploy`.
+
     """
     home = as_home(home)
     async with open_members(home, home.load_topology(), clock) as members:

@@ -25,6 +25,7 @@ class Member:
         organization: from the topology.
         peers: a direct connection to each of its peers.
         lifecycle: the `_lifecycle` system chaincode through its first peer's Gateway.
+
     """
 
     organization: Organization
@@ -46,6 +47,7 @@ async def open_members(home: Home, topology: Topology, clock: Clock | None = Non
     Raises:
         ConnectionProfileError: if a connection profile is missing or damaged.
         IdentityError: if an Admin's MSP folder is.
+
     """
     async with AsyncExitStack() as stack:
         yield [

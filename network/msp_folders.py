@@ -53,6 +53,7 @@ def read_authorities(folder: Path, domain: str) -> Authorities:
 
     Raises:
         NetworkIncomplete: if a file is missing or is not PEM.
+
     """
     try:
         identity, tls = (
@@ -88,6 +89,7 @@ def read_only_file(folder: Path) -> bytes:
 
     Raises:
         NetworkIncomplete: if there is none or more than one.
+
     """
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     if len(files) != 1:

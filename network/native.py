@@ -12,13 +12,14 @@ channel participation API, peers by `cscc`.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import re
 import shutil
 import signal
 import urllib.request
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -93,6 +94,7 @@ async def find_programs(folder: Path | None = None) -> FabricPrograms:
     Raises:
         FabricProgramsMissing: if one is not there or does not run.
         FabricTooOld: if it is older than 2.5.
+
     """
     where = str(folder) if folder else os.environ.get("FABRIC_BIN") or None
     found = {name: shutil.which(name, path=where) for name in ("peer", "orderer")}
@@ -125,6 +127,7 @@ class NativeNetwork:
         home: the network's folder.
         topology: with its ports, once started.
         state: what `network.json` holds, once started.
+
     """
 
     def __init__(
@@ -142,6 +145,7 @@ class NativeNetwork:
             topology: what to create, default: three organisations.
             fabric_bin: where `peer` and `orderer` are; default: FABRIC_BIN, else PATH.
             timeout_s: how long all nodes may take until they have joined the channel, in seconds.
+
         """
         self.home = home
         self.topology = topology or default_topology()
@@ -170,6 +174,7 @@ class NativeNetwork:
             TopologyConflict, PortTaken: see `runtime.up`.
             StartFailed: if a node ends, or not all have joined in time.
             ChannelJoinFailed: if a node refuses to join the channel.
+
         """
         programs = await find_programs(self._fabric_bin)
         try:
@@ -179,6 +184,7 @@ class NativeNetwork:
             )
             check_ports_free(self.topology)
             self._configure(programs)
+            atexit.register(self._kill_left)
             async with asyncio.timeout(self._timeout):
                 await _all_or_first_error([self._start(node) for node in self._nodes.values()])
                 await _all_or_first_error(self._joins())
@@ -196,9 +202,17 @@ class NativeNetwork:
             raise
         return self.state
 
+    def _kill_left(self) -> None:
+        """Kill what still runs when Python exits without `stop`."""
+        for node in self._nodes.values():
+            if node.process is not None and node.process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.kill(node.process.pid, signal.SIGKILL)
+
     async def stop(self) -> None:
         """Stop every node: SIGTERM, after 10 seconds SIGKILL."""
         await asyncio.gather(*(self.stop_node(name) for name in self._nodes))
+        atexit.unregister(self._kill_left)
         self._nodes.clear()
         if self.state is not None:
             self.home.network_file.unlink(missing_ok=True)
@@ -222,6 +236,7 @@ class NativeNetwork:
 
         Raises:
             StartFailed: if it ends instead.
+
         """
         await self._start(self._nodes[name])
         joins = self._joins(name)

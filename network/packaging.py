@@ -39,6 +39,7 @@ def check_name(name: str, version: str) -> None:
 
     Raises:
         PackageInvalid: if a peer would not accept them.
+
     """
     if not _NAME.fullmatch(name) or name in _SYSTEM:
         raise PackageInvalid(
@@ -61,6 +62,7 @@ def ccaas_package(
 
     Raises:
         PackageInvalid: if label or address are not such.
+
     """
     if not _LABEL.fullmatch(label):
         raise PackageInvalid(f"{label!r} cannot be a package's label; use letters, digits and '_.+-'")

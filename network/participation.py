@@ -40,6 +40,7 @@ class Participation:
             certificate: PEM file of a TLS client certificate from that authority.
             key: its private key.
             timeout_s: of each call.
+
         """
         self._port = port
         self._timeout = timeout_s
@@ -52,6 +53,7 @@ class Participation:
         Raises:
             ChannelJoinFailed: if the orderer refuses.
             OSError: if it does not answer.
+
         """
         boundary = secrets.token_hex(16)
         body = b"\r\n".join(
@@ -76,6 +78,7 @@ class Participation:
 
         Raises:
             OSError: if the orderer does not answer.
+
         """
         status, answer = self._call("GET", f"{_PATH}/{channel}")
         if status != 200:

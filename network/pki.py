@@ -41,6 +41,7 @@ class StoredIdentity:
         certificate: PEM.
         private_key: PKCS#8 PEM, unencrypted.
         folder: holds its `msp` and `tls`.
+
     """
 
     msp_id: str
@@ -55,6 +56,7 @@ def create_pki(home: Home, topology: Topology) -> None:
 
     Raises:
         IdentityExists: if the network has its certificates already.
+
     """
     if home.organizations.exists():
         raise IdentityExists(
@@ -89,6 +91,7 @@ def issue_identity(
         IdentityExists: if the organisation has a user of that name.
         IdentityInvalid: if name, role or attributes cannot go into a certificate.
         NetworkIncomplete: if the organisation's authorities cannot be read.
+
     """
     _check_identity(name, role, attributes or {})
     target = home.user(organization, name)
@@ -115,6 +118,7 @@ def load_identity(home: Home, organization: Organization | OrdererOrganization, 
     Raises:
         IdentityNotFound: if there is none of that name.
         NetworkIncomplete: if its folder is damaged.
+
     """
     folder = home.user(organization, name)
     if not _NAME.fullmatch(name) or not folder.is_dir():

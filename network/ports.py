@@ -45,6 +45,7 @@ def assign_ports(topology: Topology, *, administration: bool = False) -> Topolog
 
     Raises:
         PortTaken: if no free port is left.
+
     """
     free = _free_ports(set(topology.ports()))
 
@@ -66,6 +67,7 @@ def check_ports_free(topology: Topology) -> None:
 
     Raises:
         PortTaken: naming the node and the port.
+
     """
     nodes = [(peer.host(organization), peer.port) for organization, peer in topology.peers()]
     nodes += [(orderer.host(topology.orderer), orderer.port) for orderer in topology.orderer.orderers]

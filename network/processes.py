@@ -108,6 +108,7 @@ def stop_process(pid: int, is_gone: Callable[[], bool], *, grace_s: float = 10.0
 
     Raises:
         StopFailed: if it is still there 5 seconds after SIGKILL.
+
     """
     for number, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
         try:

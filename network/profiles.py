@@ -23,6 +23,7 @@ def write_profiles(home: Home, topology: Topology) -> None:
 
     Raises:
         NetworkIncomplete: if a TLS certificate is missing.
+
     """
     for organization in topology.organizations:
         profile = connection_profile(home, topology, organization)
@@ -34,6 +35,7 @@ def connection_profile(home: Home, topology: Topology, organization: Organizatio
 
     Raises:
         NetworkIncomplete: if a TLS certificate is missing.
+
     """
     return {
         "name": f"{topology.channel.name}-{organization.name}",
@@ -70,6 +72,7 @@ def write_wallet(home: Home, topology: Topology) -> None:
 
     Raises:
         NetworkIncomplete: if an identity's folder is damaged.
+
     """
     for organization in topology.organizations:
         for name in identity_names(home, organization):
@@ -81,6 +84,7 @@ def add_to_wallet(home: Home, identity: StoredIdentity) -> str:
 
     Raises:
         WalletError: if the name cannot be a label.
+
     """
     home.path.mkdir(parents=True, exist_ok=True)
     Wallet(home.wallet).put(identity.label, identity.msp_id, identity.certificate, identity.private_key)

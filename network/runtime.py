@@ -57,6 +57,7 @@ def up(home: Home | Path, topology: Topology | None = None, *, timeout_s: float 
         TopologyConflict: if the folder holds a network of another topology.
         PortTaken: if a port of it is in use.
         StartFailed: if its process ends or is not ready in time; the log's last lines are in the message.
+
     """
     home = as_home(home)
     with NetworkLock(home.lock_file) as lock:
@@ -86,6 +87,7 @@ def down(home: Home | Path, *, purge: bool = False, grace_s: float = 10.0) -> bo
     Raises:
         NetworkNotFound: if the folder holds no network (not with `purge`).
         StopFailed: if its process does not end.
+
     """
     home = as_home(home)
     if not is_network(home):
@@ -107,6 +109,7 @@ def logs(home: Home | Path, *, lines: int = 100, name: str = EMBEDDED_LOG) -> li
 
     Raises:
         NetworkNotFound: if there is no such log.
+
     """
     path = as_home(home).logs / Path(name).name
     if not path.exists():

@@ -32,6 +32,7 @@ def any_of(principals: Iterable[str]) -> policies_pb2.SignaturePolicyEnvelope:
 
     Raises:
         PolicyInvalid: if a principal is not of that form.
+
     """
     return parse_signature_policy(f"OR({', '.join(repr(principal) for principal in principals)})")
 
@@ -41,6 +42,7 @@ def parse_signature_policy(text: str) -> policies_pb2.SignaturePolicyEnvelope:
 
     Raises:
         PolicyInvalid: if the text does not parse; the message says where.
+
     """
     parser = _Parser(text, _tokens(text))
     rule = parser.expression(0)

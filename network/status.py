@@ -28,6 +28,7 @@ class NodeStatus:
         address: HOST:PORT.
         answering: whether something accepts connections there.
         height: number of blocks of the channel at that peer, None for an orderer or where the peer gave no answer.
+
     """
 
     name: str
@@ -51,6 +52,7 @@ def status(home: Home | Path, *, timeout_s: float = 3.0) -> NetworkStatus:
 
     Raises:
         NetworkNotFound: if the folder holds no network.
+
     """
     return asyncio.run(query_status(home, timeout_s=timeout_s))
 
@@ -64,6 +66,7 @@ async def query_status(home: Home | Path, *, timeout_s: float = 3.0) -> NetworkS
 
     Raises:
         NetworkNotFound: if the folder holds no network.
+
     """
     home = as_home(home)
     topology = home.load_topology()

@@ -130,6 +130,7 @@ class Topology:
 
     Raises:
         TopologyInvalid: with the place and the reason, on construction.
+
     """
 
     organizations: tuple[Organization, ...]
@@ -144,6 +145,7 @@ class Topology:
 
         Raises:
             TopologyInvalid: if there is none.
+
         """
         for organization in self.organizations:
             if name in (organization.name, organization.msp_id, organization.domain):
@@ -176,6 +178,7 @@ def default_topology(
 
     Raises:
         TopologyInvalid: if there would be no organisation or no peer.
+
     """
     return Topology(
         organizations=tuple(

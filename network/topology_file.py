@@ -35,6 +35,7 @@ def load_topology(path: Path) -> Topology:
 
     Raises:
         TopologyInvalid: if it cannot be read, is not YAML, or is not a valid topology; the message names the place.
+
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -48,6 +49,7 @@ def parse_topology(text: str, source: str = "topology") -> Topology:
 
     Raises:
         TopologyInvalid: see `load_topology`.
+
     """
     try:
         document = yaml.safe_load(text)

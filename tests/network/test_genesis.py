@@ -113,7 +113,7 @@ def test_it_equals_the_block_that_configtxgen_made(vectors: Path, tmp_path: Path
     headers = [_headers(block) for block in (ours, recorded)]
     for channel_header, signature_header in headers:
         for varying in ("timestamp", "tx_id"):
-            channel_header.ClearField(varying)  # type: ignore[arg-type]
+            channel_header.ClearField(varying)
         assert len(signature_header.nonce) == 24
         signature_header.ClearField("nonce")
     assert headers[0] == headers[1]

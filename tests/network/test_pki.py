@@ -17,7 +17,7 @@ from goldengrain.network.certificates import ATTRIBUTES_OID, key_identifier
 from goldengrain.network.errors import IdentityExists, IdentityInvalid, IdentityNotFound, NetworkIncomplete
 from goldengrain.network.home import Home
 from goldengrain.network.pki import create_pki, identity_names, issue_identity, load_identity
-from goldengrain.network.topology import Topology, default_topology
+from goldengrain.network.topology import OrdererOrganization, Organization, Topology, default_topology
 
 ORG1 = "peerOrganizations/org1.example.com"
 
@@ -104,7 +104,8 @@ def test_layout_and_certificates_match_what_cryptogen_made(home: Home, vectors: 
 
 
 def test_every_certificate_is_verified_by_its_authority(home: Home, topology: Topology) -> None:
-    for organization in (*topology.organizations, topology.orderer):
+    everyone: list[Organization | OrdererOrganization] = [*topology.organizations, topology.orderer]
+    for organization in everyone:
         folder = home.organization(organization)
         identity_ca = _certificate(folder / "ca" / f"ca.{organization.domain}-cert.pem")
         tls_ca = _certificate(folder / "tlsca" / f"tlsca.{organization.domain}-cert.pem")
@@ -124,7 +125,7 @@ def test_keys_fit_their_certificates_and_are_private(home: Home) -> None:
         if beside is None:
             folder = path.parent.parent / "signcerts" if path.parent.name == "keystore" else path.parent
             (beside,) = folder.glob("*.pem")
-        assert key.public_key() == _certificate(beside).public_key()  # type: ignore[union-attr]
+        assert key.public_key() == _certificate(beside).public_key()
 
 
 def test_signatures_on_certificates_have_a_low_s(home: Home) -> None:
