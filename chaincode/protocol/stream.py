@@ -167,8 +167,8 @@ def decrypt_into(
 ) -> None:
     """Decrypt a stream into memory of exactly the text's size, each chunk straight into its place.
 
-    Memory that was used before takes it at the cipher's own speed; fresh memory costs as much again. Raises `ValueError`
-    for another size, else as `decrypt_file` does; after an error the memory holds nothing of use.
+    Memory that was used before takes it at the cipher's own speed; fresh memory costs as much again. `ValueError`
+    for another size, else refusals as `decrypt_file`'s; after an error the memory holds nothing of use.
     """
     cipher = _cipher(key)
     view, room = memoryview(stream).cast("B"), memoryview(out).cast("B")
