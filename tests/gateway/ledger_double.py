@@ -63,7 +63,9 @@ class LedgerDouble:
     def __post_init__(self) -> None:
         self._append([self._genesis()], signed=False)
 
-    def simulate(self, spec: chaincode_pb2.ChaincodeSpec, transaction_id: str) -> proposal_pb2.ChaincodeAction:
+    def simulate(
+        self, spec: chaincode_pb2.ChaincodeSpec, asked: common_pb2.ChannelHeader, creator: bytes
+    ) -> proposal_pb2.ChaincodeAction:
         """Run one function of the key-value contract."""
         function, *arguments = spec.input.args
         reads, writes, events, payload = [], [], b"", b""
@@ -80,7 +82,7 @@ class LedgerDouble:
             writes.append(kv_rwset_pb2.KVWrite(key=arguments[0].decode(), value=arguments[1]))
         if function == b"announce":
             events = chaincode_event_pb2.ChaincodeEvent(
-                chaincode_id=CHAINCODE, tx_id=transaction_id, event_name=arguments[0].decode(), payload=arguments[1]
+                chaincode_id=CHAINCODE, tx_id=asked.tx_id, event_name=arguments[0].decode(), payload=arguments[1]
             ).SerializeToString()
         if function == b"refuse":
             raise RefusedError(f"chaincode response {arguments[0].decode()}, {arguments[1].decode()}")
@@ -99,7 +101,8 @@ class LedgerDouble:
         channel_header = common_pb2.ChannelHeader.FromString(header.channel_header)
         asked = proposal_pb2.ChaincodeProposalPayload.FromString(proposal.payload)
         spec = chaincode_pb2.ChaincodeInvocationSpec.FromString(asked.input).chaincode_spec
-        return self.simulate(spec, channel_header.tx_id)
+        creator = common_pb2.SignatureHeader.FromString(header.signature_header).creator
+        return self.simulate(spec, channel_header, creator)
 
     def endorse(self, signed: proposal_pb2.SignedProposal, msp_ids: list[str]) -> common_pb2.Envelope:
         proposal = proposal_pb2.Proposal.FromString(signed.proposal_bytes)
@@ -163,7 +166,10 @@ class LedgerDouble:
                     code = transaction_pb2.DUPLICATE_TXID
                 self.committed.setdefault(one.transaction_id, (int(code), block.header.number))
                 for write in one.call.writes if code == transaction_pb2.VALID else ():
-                    self.state[write.key] = (write.value or b"", (block.header.number, one.index))
+                    if write.value is None:
+                        self.state.pop(write.key, None)
+                    else:
+                        self.state[write.key] = (write.value, (block.header.number, one.index))
             codes.append(code)
         return bytes(codes)
 

@@ -1,0 +1,146 @@
+"""What concerns the whole market client: policies, enclaves, waiting, organisations out of reach, odd answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import grpc
+import pytest
+
+from goldengrain.chaincode.protocol.commands import WithdrawOffer
+from goldengrain.chaincode.protocol.errors import (
+    ChallengeNotFound,
+    CollateralNotFound,
+    ContractError,
+    MalformedInput,
+    QuoteRootUnknown,
+)
+from goldengrain.chaincode.protocol.queries import GetOffer, GetPolicy
+from goldengrain.chaincode.protocol.tables import OfferState
+from goldengrain.gateway.errors import EndorseError, MarketClientError, WaitTimeout
+from goldengrain.gateway.market.calls import with_some_of
+from goldengrain.gateway.market.views import OfferView, read
+from tests.gateway.market.conftest import Stage
+from tests.gateway.server_double import Fault
+
+
+async def test_a_policy_follows_by_vote(stage: Stage) -> None:
+    first = await stage.provider.consortium.policy()
+    assert first.policy.number == 1
+    admin = stage.admins["Org2MSP"]
+    proposed = await admin.consortium.propose_policy(replace(first.policy, number=2, deposit=5))
+    await stage.admins["Org3MSP"].consortium.vote(proposed.transaction_id)
+    second = await stage.provider.consortium.policy()
+    assert (second.policy.number, second.policy.deposit) == (2, 5)
+
+
+async def test_enclaves_are_listed_and_challenged(stage: Stage) -> None:
+    enclaves = [one async for one in stage.provider.enclaves.listing()]
+    assert {one.id for one in enclaves} == set(stage.enclaves)
+    assert (await stage.provider.enclaves.get(stage.enclaves[0])).operator == stage.operator.account
+    sent = await stage.provider.enclaves.challenge(stage.operator.account)
+    challenge = await stage.operator.enclaves.get_challenge(sent.transaction_id)
+    assert (challenge.id, challenge.msp_id, challenge.used_by) == (sent.transaction_id, "Org1MSP", None)
+    with pytest.raises(ChallengeNotFound):
+        await stage.operator.enclaves.get_challenge("0" * 64)
+    with pytest.raises(CollateralNotFound):
+        await stage.operator.enclaves.collateral(bytes(32), bytes(6))
+    with pytest.raises(QuoteRootUnknown):
+        await stage.operator.enclaves.put_collateral(bytes(32), "{}")
+
+
+async def test_any_command_and_query_may_be_sent_as_it_stands(stage: Stage) -> None:
+    assert (await stage.provider.ask(GetPolicy()))["policy"]["number"] == 1
+    with pytest.raises(ContractError):
+        await stage.provider.send(WithdrawOffer(bytes(32)))
+
+
+async def test_waiting_for_a_state_that_comes_by_an_event(stage: Stage) -> None:
+    opened = await stage.provider.tasks.open(stage.opening())
+    task = bytes.fromhex(opened.answer["task"])
+    offering = stage.offering(task, stage.developer)
+    offer = offering.order((await stage.provider.tasks.get(task)).task, stage.developer.account).offer_id
+    waiting = asyncio.ensure_future(stage.provider.wait_for_state(offer, {OfferState.STORED}, timeout=5))
+    await stage.server.called("ChaincodeEvents")
+    sent = await stage.developer.offers.submit(offering)
+    assert sent.answer["offer"] == offer.hex()
+    assert not waiting.done()
+    await stage.provider.offers.receipt(offer)
+    view = await asyncio.wait_for(waiting, 1)
+    assert (view.id, view.state) == (offer, OfferState.STORED)
+
+
+async def test_waiting_ends_with_what_was_seen(stage: Stage) -> None:
+    with pytest.raises(WaitTimeout, match=r"is not there after 0\.1 s, not locked or settled"):
+        await stage.provider.wait_for_state(bytes(32), {OfferState.LOCKED, OfferState.SETTLED}, timeout=0.1)
+
+
+async def test_waiting_goes_on_when_the_event_stream_breaks(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("goldengrain.gateway.market.client._POLL", 0.1)
+    offer = await stage.stored_offer()
+    stage.server.faults["ChaincodeEvents"] = [Fault(grpc.StatusCode.UNAVAILABLE, "gone")]
+    waiting = asyncio.ensure_future(stage.provider.wait_for_state(offer, {OfferState.CLAIMED}, timeout=5))
+    await stage.server.called("ChaincodeEvents")
+    await stage.operator.offers.claim(offer, stage.enclaves[0], 600)
+    assert (await waiting).state is OfferState.CLAIMED
+
+
+async def test_other_organisations_are_asked_when_some_are_out_of_reach() -> None:
+    tried: list[Sequence[str]] = []
+
+    async def attempt(chosen: Sequence[str]) -> str:
+        tried.append(chosen)
+        if "B" in chosen:
+            raise EndorseError("connection refused")
+        return "done"
+
+    assert await with_some_of(["A", "B", "C"], 2, attempt) == "done"
+    assert tried == [("A", "B"), ("A", "C")]
+
+
+async def test_a_refusal_is_final_and_so_is_the_last_failure() -> None:
+    tried: list[Sequence[str]] = []
+
+    async def refused(chosen: Sequence[str]) -> None:
+        tried.append(chosen)
+        raise EndorseError("chaincode response 409, TOO_LATE: it is over")
+
+    with pytest.raises(EndorseError):
+        await with_some_of(["A", "B", "C"], 2, refused)
+    assert len(tried) == 1
+
+    async def unreachable(chosen: Sequence[str]) -> None:
+        tried.append(chosen)
+        raise EndorseError(f"no answer from {chosen}")
+
+    with pytest.raises(EndorseError, match="'B', 'C'"):
+        await with_some_of(["A", "B", "C"], 2, unreachable)
+    with pytest.raises(MarketClientError, match="2 organisations have to endorse this, only 1 may"):
+        await with_some_of(["A"], 2, unreachable)
+
+
+@pytest.mark.parametrize("payload", [b"", b"[]", b"1.5", b"{"])
+async def test_an_answer_that_is_no_object_is_refused(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, payload: bytes
+) -> None:
+    async def evaluate(*_: Any, **__: Any) -> bytes:
+        return payload
+
+    monkeypatch.setattr(stage.provider._caller.contract, "evaluate", evaluate)
+    with pytest.raises(MarketClientError, match="GetPolicy answered"):
+        await stage.provider.ask(GetPolicy())
+
+
+async def test_fields_of_a_newer_contract_are_passed_over(stage: Stage) -> None:
+    offer = await stage.stored_offer()
+    await stage.operator.offers.claim(offer, stage.enclaves[0], 600)
+    document = await stage.provider.ask(GetOffer(offer))
+    document["novelty"] = 1
+    document["claims"][0]["novelty"] = 1
+    assert read(OfferView, document).claims[0].state == "open"
+    del document["bond"]
+    with pytest.raises(MalformedInput, match="lacks bond"):
+        read(OfferView, document)
