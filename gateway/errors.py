@@ -31,7 +31,7 @@
 Errors of gRPC are translated here and nowhere else; the original is the ``__cause__``.
 """
 
-# ruff: noqa: N818 - outcomes are named by their fact
+
 
 from __future__ import annotations
 

@@ -22,8 +22,10 @@ from goldengrain.chaincode.protocol.queries import GetOffer, GetPolicy
 from goldengrain.chaincode.protocol.tables import OfferState
 from goldengrain.gateway.errors import EndorseError, MarketClientError, WaitTimeout
 from goldengrain.gateway.market.calls import with_some_of
+from goldengrain.gateway.market.sync import Market
 from goldengrain.gateway.market.views import OfferView, read
-from tests.gateway.market.conftest import Stage
+from goldengrain.gateway.sync import Gateway
+from tests.gateway.market.conftest import FUNDS, Stage
 from tests.gateway.server_double import Fault
 
 
@@ -144,3 +146,25 @@ async def test_fields_of_a_newer_contract_are_passed_over(stage: Stage) -> None:
     del document["bond"]
     with pytest.raises(MalformedInput, match="lacks bond"):
         read(OfferView, document)
+
+
+async def test_the_synchronous_market_is_the_same_market(stage: Stage) -> None:
+    """Its calls run in threads here, since the server of this test needs the test's own loop."""
+    offer = await stage.stored_offer()
+    network = stage.provider.network
+    endpoint, who = stage.server.endpoint, stage.ledger.members[0].user
+
+    def in_a_thread() -> tuple[int, list[bytes], list[bytes], str]:
+        with Gateway.connect(endpoint, who.identity, who.signer, clock=stage.clock) as gateway:
+            market = Market.on(gateway.network(network.channel))
+            market.credits.pay(stage.developer.account, 10)
+            listed = [one.id for one in market.offers.listing()]
+            first = next(market.offers.open_jobs())
+            assert market.account == stage.provider.account
+            assert market.network.channel == network.channel
+            assert market.supply().conserved
+            waited = market.wait_for_state(offer, {OfferState.STORED})
+            return market.credits.balance(stage.developer.account), listed, [first.id], waited.state
+
+    balance, listed, jobs, state = await asyncio.to_thread(in_a_thread)
+    assert (balance, listed, jobs, state) == (FUNDS - 1100 + 10, [offer], [offer], "stored")
