@@ -17,7 +17,7 @@ ADMINS, MEMBERS = "Admins", "Members"
 _ROLES = {ADMINS: msp_principal_pb2.MSPRole.ADMIN, MEMBERS: msp_principal_pb2.MSPRole.MEMBER}
 
 
-class AccessDenied(Exception):  # noqa: N818 - what happened, in Fabric's word
+class AccessDenied(Exception):
     """The caller may not do this; the text is Fabric's."""
 
 

@@ -49,7 +49,7 @@ class _Seek:
     wait: bool
 
 
-class _Refused(Exception):  # noqa: N818 - ends a request with a status
+class _Refused(Exception):
     def __init__(self, status: common_pb2.Status.ValueType) -> None:
         super().__init__(Status.Name(status))
         self.status = status

@@ -34,7 +34,7 @@ class Planner:
         self._turn = itertools.count()
 
     def candidates(self, chaincodes: Iterable[str], own: EmbeddedPeer) -> list[EmbeddedPeer]:
-        """List the peers that can run all these chaincodes, `own` first, the others in turns.
+        """List the peers that can run all these chaincodes, `own` first.
 
         Raises:
             NoPlanError: a chaincode is not defined, or no peer has it.
@@ -46,11 +46,7 @@ class Planner:
         able = [peer for peer in self._peers if all(peer.can_run(self._channel.channel_id, name) for name in names)]
         if not able:
             raise NoPlanError("required chaincodes are not installed on sufficient peers")
-        others = [peer for peer in able if peer is not own]
-        if others:
-            turn = next(self._turn) % len(others)
-            others = others[turn:] + others[:turn]
-        return [own, *others] if own in able else others
+        return sorted(able, key=lambda peer: peer is not own)
 
     def plan(self, interest: Interest, first: EmbeddedPeer, candidates: Sequence[EmbeddedPeer]) -> list[EmbeddedPeer]:
         """Choose the endorsers of a transaction, `first` (which has endorsed already) among them where that can be.
@@ -60,6 +56,9 @@ class Planner:
         """
         policies = self._policies(interest)
         others = [peer for peer in candidates if peer is not first]
+        if others:
+            turn = next(self._turn) % len(others)
+            others = others[turn:] + others[:turn]
         for size in range(len(others) + 1):
             for chosen in itertools.combinations(others, size):
                 if self._satisfied(policies, [first, *chosen]):

@@ -57,7 +57,7 @@ _ERROR, _ERROR_THRESHOLD = 500, 400
 _NO_RESULTS = SimulationResults(public=b"", private=None, policies={}, plain=frozenset())
 
 
-class RefusedProposal(Exception):  # noqa: N818 - what it is
+class RefusedProposal(Exception):
     """A proposal was refused before it was simulated.
 
     Attributes:

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from fabric_protos.common import common_pb2
 from fabric_protos.peer import chaincode_event_pb2, proposal_pb2, proposal_response_pb2, transaction_pb2
-from google.protobuf.message import DecodeError
 
 from goldengrain.network.embedded.blocks import transaction_flags
 from goldengrain.network.embedded.proposals import Proposal
 
-__all__ = ["assemble", "chaincode_events", "events_of", "transaction_ids"]
+__all__ = ["assemble", "chaincode_events", "events_of"]
 
 
 def assemble(proposal: Proposal, responses: Sequence[proposal_response_pb2.ProposalResponse]) -> common_pb2.Envelope:
@@ -43,19 +42,6 @@ def chaincode_events(block: common_pb2.Block) -> list[chaincode_event_pb2.Chainc
         if position < len(flags) and flags[position] == transaction_pb2.VALID:
             events += events_of(envelope)
     return events
-
-
-def transaction_ids(block: common_pb2.Block) -> list[str]:
-    """List the transaction ids of a block, "" where there is none."""
-    return [_transaction_id(envelope) for envelope in block.data.data]
-
-
-def _transaction_id(envelope: bytes) -> str:
-    try:
-        payload = common_pb2.Payload.FromString(common_pb2.Envelope.FromString(envelope).payload)
-        return common_pb2.ChannelHeader.FromString(payload.header.channel_header).tx_id
-    except DecodeError:
-        return ""
 
 
 def events_of(envelope: bytes) -> Iterator[chaincode_event_pb2.ChaincodeEvent]:

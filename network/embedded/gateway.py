@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import grpc
 from fabric_protos.common import common_pb2
 from fabric_protos.gateway import gateway_pb2
+from fabric_protos.orderer import ab_pb2
 from fabric_protos.peer import proposal_pb2, proposal_response_pb2, transaction_pb2
 from google.protobuf.message import DecodeError
 
@@ -23,7 +24,7 @@ from goldengrain.network.embedded.access import READERS, AccessDenied, check_cha
 from goldengrain.network.embedded.channel import Channel
 from goldengrain.network.embedded.endorsement_plan import NoPlanError, Planner
 from goldengrain.network.embedded.endorser import Endorsed, RefusedProposal
-from goldengrain.network.embedded.envelopes import assemble, chaincode_events, transaction_ids
+from goldengrain.network.embedded.envelopes import assemble, chaincode_events
 from goldengrain.network.embedded.errors import BroadcastRefusedError
 from goldengrain.network.embedded.failures import RpcError, proto_error
 from goldengrain.network.embedded.policies import SignedData
@@ -322,15 +323,14 @@ class Gateway:
             text = f"failed to unmarshal chaincode events request: {proto_error(request.request)}"
             raise RpcError(Code.INVALID_ARGUMENT, text) from error
         channel = self.authorized(wanted.channel_id, wanted.identity, request.request, request.signature)
-        start, after = _start(channel, wanted)
-        async for block in channel.ledger.blocks(start):
-            events = [event for event in chaincode_events(block) if event.chaincode_id == wanted.chaincode_id]
-            if after:
-                known = [position for position, tx_id in enumerate(transaction_ids(block)) if tx_id == after]
-                if known:
-                    later = set(transaction_ids(block)[known[0] + 1 :])
-                    events = [event for event in events if event.tx_id in later]
-                after = ""
+        passed = not wanted.after_transaction_id
+        async for block in channel.ledger.blocks(_start(channel, wanted.start_position)):
+            events = []
+            for event in chaincode_events(block):
+                if not passed:
+                    passed = event.tx_id == wanted.after_transaction_id
+                elif event.chaincode_id == wanted.chaincode_id:
+                    events.append(event)
             if events:
                 yield gateway_pb2.ChaincodeEventsResponse(block_number=block.header.number, events=events)
 
@@ -363,13 +363,9 @@ def _no_config(channel_id: str) -> str:
     return f"failed to get config for channel [{channel_id}]: could not get last config for channel {channel_id}"
 
 
-def _start(channel: Channel, wanted: gateway_pb2.ChaincodeEventsRequest) -> tuple[int, str]:
-    """First block to look at, and the transaction of it after which events count ("" for all)."""
-    after = wanted.after_transaction_id
-    position = wanted.start_position
+def _start(channel: Channel, position: ab_pb2.SeekPosition) -> int:
+    """Number of the first block to look at."""
     kind = position.WhichOneof("Type")
     if kind in ("oldest", "newest"):
         raise RpcError(Code.INVALID_ARGUMENT, f"invalid start position type: *orderer.SeekPosition_{kind.capitalize()}")
-    if kind == "specified":
-        return position.specified.number, after
-    return channel.height, ""
+    return position.specified.number if kind == "specified" else channel.height

@@ -50,6 +50,8 @@ def build_interest(channel: Channel, results: SimulationResults, chaincode: str)
     Raises:
         ProposalError: the policy of a written key is no policy; in Fabric's words.
     """
+    if chaincode == LIFECYCLE:
+        return _lifecycle_interest(channel)
     collections = {
         entry.namespace: [part.collection_name for part in entry.collection_hashed_rwset]
         for entry in rwset_pb2.TxReadWriteSet.FromString(results.public).ns_rwset
@@ -69,6 +71,14 @@ def build_interest(channel: Channel, results: SimulationResults, chaincode: str)
         key_policies=tuple(sorted({policy for own in results.policies.values() for policy in own})),
         collections=tuple((name, collection) for name in names for collection in collections.get(name, [])),
     )
+
+
+def _lifecycle_interest(channel: Channel) -> Interest:
+    """Give the interest of `_lifecycle` itself: its policy, whatever collections of organisations it writes."""
+    message = proposal_response_pb2.ChaincodeInterest()
+    message.chaincodes.add(name=LIFECYCLE)
+    policy = channel.definitions.policy(channel.config, LIFECYCLE)
+    return Interest(message, (LIFECYCLE,), () if policy is None else (policy,), (), ())
 
 
 def _asked_policies(channel: Channel, results: SimulationResults, name: str) -> list[bytes]:

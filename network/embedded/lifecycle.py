@@ -346,7 +346,7 @@ class Lifecycle:
     }
 
 
-class _NotDefined(Exception):  # noqa: N818 - becomes status 404
+class _NotDefined(Exception):
     pass
 
 

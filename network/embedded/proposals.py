@@ -46,11 +46,11 @@ TIME_WINDOW_S = 15 * 60
 """How far a proposal's timestamp may be from the peer's clock, in seconds."""
 
 
-class BadProposal(Exception):  # noqa: N818 - what it is
+class BadProposal(Exception):
     """A proposal is malformed or not its creator's; the text is Fabric's."""
 
 
-class FilteredProposal(Exception):  # noqa: N818
+class FilteredProposal(Exception):
     """A proposal is turned away before it is looked at; the text is Fabric's."""
 
 
