@@ -172,6 +172,11 @@ class ChannelLedger:
     # -- blocks and transactions -------------------------------------------------------------------------------------
 
     @property
+    def path(self) -> Path:
+        """The ledger's file."""
+        return self._store.path
+
+    @property
     def height(self) -> int:
         """The number of committed blocks."""
         return self._height

@@ -34,6 +34,7 @@ from goldengrain.network.embedded.state import (
 
 _APPLICATION_ID = 0x47474C31
 _SCHEMA_VERSION = 1
+_CHECKED_BYTES = 64 << 20  # a larger file is not read through at every start
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE blocks (number INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, block BLOB NOT NULL);
@@ -55,7 +56,7 @@ CREATE TABLE expiry (
     block INTEGER NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (at, namespace, collection, key)
 ) WITHOUT ROWID;
 CREATE TABLE staged (
-    tx_id TEXT NOT NULL, height INTEGER NOT NULL, private BLOB NOT NULL, PRIMARY KEY (tx_id, private)
+    tx_id TEXT NOT NULL, private BLOB NOT NULL, height INTEGER NOT NULL, PRIMARY KEY (tx_id, private)
 ) WITHOUT ROWID;
 CREATE TABLE private_writes (
     block INTEGER NOT NULL, position INTEGER NOT NULL, namespace TEXT NOT NULL, collection TEXT NOT NULL,
@@ -178,7 +179,7 @@ class LedgerStore:
     def write_staged(self, tx_id: str, height: int, private: bytes) -> None:
         """Keep a transaction's clear private writes until it commits."""
         with self._transaction("keep private data"):
-            self._writer.execute("INSERT OR IGNORE INTO staged VALUES (?, ?, ?)", (tx_id, height, private))
+            self._writer.execute("INSERT OR IGNORE INTO staged VALUES (?, ?, ?)", (tx_id, private, height))
 
     @contextmanager
     def _transaction(self, what: str) -> Iterator[None]:
@@ -361,7 +362,8 @@ def _check_format(path: Path) -> None:
             raise LedgerForeignError(f"{path.name} was not made by this program: move it away")
         if version != _SCHEMA_VERSION:
             raise LedgerForeignError(f"{path.name} has format {version}, this program reads {_SCHEMA_VERSION}")
-        problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        small = path.stat().st_size <= _CHECKED_BYTES
+        problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if small else "ok"
     if problem != "ok":
         raise LedgerCorruptError(f"{path.name} is damaged ({problem}): restore it from a copy, or purge it")
 
