@@ -40,6 +40,7 @@ class Contexts:
     Raises:
         NetworkNotFound: if there is no network in the folder.
         FileRefused: if ``contexts.json`` is damaged.
+
     """
 
     def __init__(self, home: Home) -> None:

@@ -65,6 +65,7 @@ def start(home: Home, package_id: str) -> ContractProcess:
 
     Raises:
         ProcessFailed: with the last lines of its log.
+
     """
     known = assign(home)
     lock_file = home.path / "contract.lock"

@@ -64,6 +64,7 @@ async def market_up(home: Home) -> str:
     Raises:
         LifecycleFailed, ProcessFailed: where a step does not work.
         ContractError: where the contract refuses the policy.
+
     """
     process = contract_process.assign(home)
     deployed = await lifecycle.deploy(home, CONTRACT, VERSION, process.address, clock=LedgerClock(home.clock_file))
@@ -165,6 +166,7 @@ async def require_test_policy(home: Home) -> None:
 
     Raises:
         CommandLineError: if the policy in force is not marked ``test``.
+
     """
     if contract_process.load(home) is None:
         return
@@ -179,7 +181,5 @@ async def require_test_policy(home: Home) -> None:
 
 
 def _roots(folder: Path) -> tuple[bytes, ...]:
-    found = []
-    for path in sorted(folder.iterdir()):
-        found.append(x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER))
-    return tuple(found)
+    certificates = (x509.load_pem_x509_certificate(path.read_bytes()) for path in sorted(folder.iterdir()))
+    return tuple(certificate.public_bytes(Encoding.DER) for certificate in certificates)

@@ -15,7 +15,7 @@ from goldengrain.cli.settings import Settings, settings
 
 
 def console(context: click.Context) -> Console:
-    """Where a person's output goes; with ``--json`` to standard error, so that standard output holds the object alone."""
+    """Where a person's output goes: standard error with ``--json``, so that standard output holds the object alone."""
     return Console(stderr=settings(context).json, highlight=False)
 
 

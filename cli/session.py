@@ -62,6 +62,7 @@ async def session(context: click.Context) -> AsyncIterator[Session]:
 
     Raises:
         NetworkNotFound, WalletError, ConnectionProfileError: with what to do next.
+
     """
     home = home_of(context)
     chosen = Contexts(home).current

@@ -1,6 +1,6 @@
 """What every command knows before it starts: home folder, identity, form of the output.
 
-``--home``, ``--as``, ``--json`` and ``--traceback`` may stand before or after a command; the one nearest to the end wins.
+``--home``, ``--as``, ``--json`` and ``--traceback`` may stand before or after a command; the last one wins.
 """
 
 from __future__ import annotations

@@ -82,9 +82,8 @@ async def evaluate(
 @click.argument("transaction")
 async def show(context: click.Context, transaction: str) -> None:
     """Show a committed transaction: its block, its code, who called what."""
-    async with session(context) as opened:
-        async with opened.endorser() as endorser:
-            block = await endorser.block_by_transaction(opened.context.channel, transaction)
+    async with session(context) as opened, opened.endorser() as endorser:
+        block = await endorser.block_by_transaction(opened.context.channel, transaction)
     found = next(one for one in transactions(block) if one.transaction_id == transaction)
     value: dict[str, Any] = {
         "transaction": transaction,

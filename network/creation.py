@@ -16,8 +16,8 @@ from .topology import Topology
 _UNFINISHED = ".unfinished"  # exists while a network is being created
 _MADE_HERE = ("organizations", "channels", "wallet", "topology.yaml")
 _NEVER_OVERWRITTEN = ("organizations", "channels", "wallet", "ledger", "nodes")
-_MADE_LATER = ("ledger", "logs", "nodes", "store", "clock", "clock.lock")
-_STATE_FILES = ("network.json", "chaincodes.json", "contexts.json")
+_MADE_LATER = ("ledger", "logs", "nodes", "store", "clock", "clock.lock", "simulated-root", "secrets", "enclaves")
+_STATE_FILES = ("network.json", "contract.json", "contract.lock", "contexts.json", "trust-bundle.json")
 
 
 def create(

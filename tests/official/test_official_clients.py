@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -83,11 +84,12 @@ async def test_the_official_client_submits_evaluates_gets_an_event_and_a_contrac
     language: str, deployed: Deployed, request: pytest.FixtureRequest
 ) -> None:
     command = request.getfixturevalue(f"{language}_client")
-    run = subprocess.run(
-        command, env=environment(deployed.home, deployed.name), capture_output=True, text=True, timeout=60, check=False
+    process = await asyncio.create_subprocess_exec(
+        *command, env=environment(deployed.home, deployed.name), stdout=asyncio.subprocess.PIPE
     )
-    assert run.returncode == 0, run.stderr
-    seen = json.loads(run.stdout)
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0
+    seen = json.loads(output)
     failure = seen.pop("failure")
     assert seen == {
         "submitted": seen["submitted"],
