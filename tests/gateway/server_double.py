@@ -69,7 +69,8 @@ class ServerDouble:
         credentials = grpc.ssl_server_credentials([(issued.key, issued.certificate)])
         port = self._server.add_secure_port("127.0.0.1:0", credentials)
         await self._server.start()
-        return Endpoint.parse(f"grpcs://localhost:{port}", ca.pem)
+        self.endpoint = Endpoint.parse(f"grpcs://localhost:{port}", ca.pem)
+        return self.endpoint
 
     async def stop(self) -> None:
         await self._server.stop(None)
