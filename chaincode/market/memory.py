@@ -36,6 +36,8 @@ class Committed:
     event: tuple[str, dict[str, Any]] | None
     writes: tuple[tuple[str, bytes | None], ...]
     reads: tuple[str, ...]
+    """Keys that were read one by one, in order; pages of queries are not in it."""
+    round_trips: int
 
     @property
     def result(self) -> Any:
@@ -106,7 +108,7 @@ class MemoryLedger:
             raise AssertionError(f"the query {args[0].decode()} writes")
         event = None if name is None else (name, canonical.loads(encode_event(effects)))
         writes = tuple(encode_writes(effects))
-        return Committed(tx_id, tx.timestamp, encode_result(effects), event, writes, tuple(read))
+        return Committed(tx_id, tx.timestamp, encode_result(effects), event, writes, tuple(read), steps.reads)
 
     def _read(self, request: Get | Scan[Any], read: list[str]) -> Found:
         if isinstance(request, Get):
