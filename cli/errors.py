@@ -6,7 +6,13 @@ GoldenGrainError
     ├── ContextUnknown     CONTEXT_UNKNOWN       no context of that name
     ├── ProcessFailed      PROCESS_FAILED        a program that a command started ended too early
     ├── ExtraMissing       EXTRA_MISSING         an optional part of the installation is needed
-    └── CheckFailed        CHECK_FAILED          what was done does not pass the check afterwards
+    ├── CheckFailed        CHECK_FAILED          what was done does not pass the check afterwards
+    ├── DeadlineNear       DEADLINE_NEAR         less than W is left until a deadline, so nothing is sent
+    ├── SecretMissing      SECRET_MISSING        the secret that is needed is not in this folder
+    ├── StoreUnknown       STORE_UNKNOWN         no content store of that organisation is at hand
+    ├── NoEnclave          NO_ENCLAVE            no registered enclave may do the job
+    ├── NothingDue         NOTHING_DUE           no way out is open yet
+    └── QuoteNotAccepted   QUOTE_NOT_ACCEPTED    a quote was judged, and refused
 """
 
 from __future__ import annotations
@@ -48,3 +54,39 @@ class CheckFailed(CommandLineError):
     """What was done does not pass the check that a command makes at its end."""
 
     code = "CHECK_FAILED"
+
+
+class DeadlineNear(CommandLineError):
+    """Less than W is left until a deadline; peers' clocks may be past it, so a client sends nothing any more."""
+
+    code = "DEADLINE_NEAR"
+
+
+class SecretMissing(CommandLineError):
+    """What is needed was sealed, or is kept, in another folder."""
+
+    code = "SECRET_MISSING"
+
+
+class StoreUnknown(CommandLineError):
+    """The content store of an organisation is not at hand."""
+
+    code = "STORE_UNKNOWN"
+
+
+class NoEnclave(CommandLineError):
+    """No registered enclave may do the job."""
+
+    code = "NO_ENCLAVE"
+
+
+class NothingDue(CommandLineError):
+    """No way out of the protocol's tables is open at this time."""
+
+    code = "NOTHING_DUE"
+
+
+class QuoteNotAccepted(CommandLineError):
+    """A quote was judged, and refused."""
+
+    code = "QUOTE_NOT_ACCEPTED"

@@ -1,0 +1,351 @@
+"""The provider's part of a swap: hide a test set, open a task, fetch and confirm ciphertexts, unlock what it bought.
+
+::
+
+    opened = await open_task(market, home, stores, load_test_set("digits"), TaskTerms())
+    await receipt(market, stores, offer)         # a client of the provider's organisation
+    …                                            # claim, report, reveal: others' work
+    bought = await unlock(market, home, stores, offer, Path("bought.onnx"))
+    await acknowledge(market, home, offer)
+
+Each function takes the market client of the identity that acts. The provider's private key and the test set's key lie
+in ``HOME/secrets/tasks/TASK.json`` before the task is opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from goldengrain.chaincode.protocol import digests, sealing, stream
+from goldengrain.chaincode.protocol.clock import LedgerClock
+from goldengrain.chaincode.protocol.commands import OpenTask
+from goldengrain.chaincode.protocol.errors import KeyCheckMismatch, OfferNotSettled
+from goldengrain.chaincode.protocol.offer import EnvelopeDigest
+from goldengrain.chaincode.protocol.policy import Policy
+from goldengrain.chaincode.protocol.sealing import PrivateKey
+from goldengrain.chaincode.protocol.tables import OfferState
+from goldengrain.chaincode.protocol.task import Award, DatasetDigests, PriceSchedule
+from goldengrain.cli import secret_files
+from goldengrain.cli.errors import CheckFailed, ExtraMissing, FileRefused, NoEnclave, SecretMissing
+from goldengrain.cli.roster import fit_enclaves
+from goldengrain.cli.stores import Stores
+from goldengrain.cli.testsets import TestSet
+from goldengrain.cli.timing import require_time
+from goldengrain.gateway.market import Committed, Market
+from goldengrain.gateway.market.views import EnclaveView, OfferView
+from goldengrain.gateway.store import FolderStore, Progress
+from goldengrain.network.home import Home
+
+TASKS, BOUGHT = "tasks", "bought"
+SCHEDULE = PriceSchedule.of((800_000, 1_000), (950_000, 5_000))
+
+
+@dataclass(frozen=True)
+class TaskTerms:
+    """What a provider chooses for a task; times in seconds from now (``reports`` after ``offers``, and so on).
+
+    ``opening`` None is B + 2 G and a day more, ``reveal`` None the policy's shortest, ten minutes at least where the
+    policy allows; ``attempts`` None the policy's greatest number.
+    """
+
+    schedule: PriceSchedule = SCHEDULE
+    slots: int = 3
+    offers: int = 3_600
+    reports: int = 7_200
+    opening: int | None = None
+    reveal: int | None = None
+    eta: int = 1_000
+    attempts: int | None = None
+    wilson: bool = False
+    seed: int = 0
+    award: Award = Award.EACH
+
+
+@dataclass(frozen=True)
+class OpenedTask:
+    """A task on the ledger: its id, the transaction, what was locked, the enclaves that hold the test set's key."""
+
+    id: bytes
+    committed: Committed
+    budget: int
+    audit_bond: int
+    enclaves: tuple[bytes, ...]
+    simulated: bool
+
+
+@dataclass(frozen=True)
+class Receipted:
+    """A receipt on the ledger, and the ciphertext that it is for (size in bytes)."""
+
+    committed: Committed
+    ciphertext: bytes
+    size: int
+
+
+@dataclass(frozen=True)
+class BoughtModel:
+    """A model that was bought, decrypted and checked: ``digest`` is the one that the enclave attested."""
+
+    offer: bytes
+    path: Path
+    digest: bytes
+    size: int
+    score: int
+    price: int
+    simulated: bool
+
+
+async def open_task(
+    market: Market, home: Home, stores: Stores, test_set: TestSet, terms: TaskTerms | None = None
+) -> OpenedTask:
+    """Encrypt a test set, seal its key to every enclave that may work, and open a task; budget and bond are paid.
+
+    Raises:
+        NoEnclave: where no registered enclave may work.
+        ContractError: where the policy does not admit the task (two operators' enclaves are needed, where there are
+            two); the private file of a refused task stays and does no harm.
+
+    """
+    terms = terms or TaskTerms()
+    now = LedgerClock(home.clock_file).now()
+    policy = (await market.consortium.policy()).policy
+    enclaves = await fit_enclaves(market, policy, now)
+    if not enclaves:
+        raise NoEnclave("no enclave is registered that may work; operators start one with `goldengrain enclave run`")
+    store = stores.of(market.network.identity.msp_id)
+    private, key = PrivateKey.generate(), stream.generate_key()
+    ciphertext = io.BytesIO()
+    stream.encrypt_file(key, io.BytesIO(test_set.container), ciphertext)
+    blob = store.put_bytes(ciphertext.getvalue())
+    dataset = DatasetDigests(blob.digest, digests.sha256(test_set.container), digests.sha256(key))
+    draft = _opening(test_set, terms, policy, now, private.public, dataset)
+    task = await market.tasks.preview(draft)
+    opening = replace(draft, dataset_envelopes=_seal_to(store, enclaves, key, task.id))
+    secret = {
+        "task": task.id.hex(),
+        "account": market.account.hex(),
+        "private_key": private.secret.hex(),
+        "dataset": test_set.name,
+        "dataset_key": key.hex(),
+    }
+    path = secret_files.write(home, TASKS, task.id, secret)
+    committed = await market.tasks.open(opening)
+    if committed.answer["task"] != task.id.hex():
+        raise CheckFailed(f"the policy changed meanwhile, the test set is sealed to another task; keep {path}")
+    simulated = policy.simulated
+    return OpenedTask(task.id, committed, task.budget, task.audit_bond, tuple(one.id for one in enclaves), simulated)
+
+
+def _opening(
+    test_set: TestSet, terms: TaskTerms, policy: Policy, now: int, public: bytes, dataset: DatasetDigests
+) -> OpenTask:
+    last_report = now + terms.reports
+    margin = 2 * policy.guard + 86_400 if terms.opening is None else terms.opening - terms.reports
+    reveal = terms.reveal or min(max(policy.reveal_min, 600), policy.reveal_max)
+    return OpenTask(
+        provider_key=public,
+        spec=test_set.spec(wilson=terms.wilson, seed=terms.seed),
+        dataset=dataset,
+        dataset_envelopes=(EnvelopeDigest(bytes(32), bytes(32)),),
+        schedule=terms.schedule,
+        award=terms.award,
+        slots=terms.slots,
+        last_offer=now + terms.offers,
+        last_report=last_report,
+        last_opening=last_report + margin,
+        reveal=reveal,
+        eta=terms.eta,
+        attempts=terms.attempts or policy.attempts_max,
+        enclaves=1,
+        coins=(),
+    )
+
+
+def _seal_to(store: FolderStore, enclaves: list[EnclaveView], key: bytes, task: bytes) -> tuple[EnvelopeDigest, ...]:
+    made = []
+    for enclave in enclaves:
+        envelope = sealing.seal_dataset_key(enclave.encryption_key, key, task)
+        made.append(EnvelopeDigest(enclave.id, store.put_bytes(envelope).digest))
+    return tuple(made)
+
+
+async def shut(market: Market, home: Home, task: bytes) -> Committed:
+    """Take no further offers. Raises DeadlineNear where S is that near anyway."""
+    view = await market.tasks.get(task)
+    if not view.status.shut:
+        now = LedgerClock(home.clock_file).now()
+        require_time(now, view.status.last_offer, view.task.terms.window, "S, the last offers,")
+    return await market.tasks.shut(task)
+
+
+async def open_dataset(market: Market, home: Home, task: bytes) -> Committed:
+    """Publish the test set's key, between B + G and A: the audit bond comes back."""
+    secret = _task_secret(home, task)
+    view = await market.tasks.get(task)
+    now = LedgerClock(home.clock_file).now()
+    require_time(now, view.task.last_opening, view.task.terms.window, "A, the last opening,")
+    return await market.tasks.open_dataset(task, secret.dataset_key)
+
+
+async def receipt(
+    market: Market,
+    stores: Stores,
+    offer: bytes,
+    source: FolderStore | None = None,
+    progress: Progress | None = None,
+) -> Receipted:
+    """Fetch an offer's ciphertext into the caller's organisation's store, hash it, and confirm it on the ledger.
+
+    It is fetched from ``source``, or the store of the developer's organisation.
+
+    Raises:
+        BlobNotFound, BlobCorrupt: where the developer's store has other bytes than those offered; nothing is confirmed.
+        CheckFailed: where their size is not the one offered.
+
+    """
+    view = await market.offers.get(offer)
+    order = view.order
+    source = source or stores.of(view.developer_msp)
+    own = stores.of(market.network.identity.msp_id)
+    with source.open(order.ciphertext, order.size) as reader:
+        blob = own.put(_counted(reader, progress), order.ciphertext)
+    if blob.size != order.size:
+        raise CheckFailed(f"the ciphertext has {blob.size:,} bytes, the offer says {order.size:,}: no receipt")
+    for envelope in view.envelopes:
+        if source.has(envelope.digest):
+            with source.open(envelope.digest, sealing.MODEL_ENVELOPE) as reader:
+                own.put(reader, envelope.digest)
+    return Receipted(await market.offers.receipt(offer), order.ciphertext, blob.size)
+
+
+def _counted(chunks: Iterable[bytes], progress: Progress | None) -> Iterator[bytes]:
+    done = 0
+    for chunk in chunks:
+        yield chunk
+        done += len(chunk)
+        if progress is not None:
+            progress(done)
+
+
+async def unlock(market: Market, home: Home, stores: Stores, offer: bytes, out: Path) -> BoughtModel:
+    """Unlock a settled offer's K with the revealed r and the provider's private key, decrypt the model into a file.
+
+    K is kept in ``HOME/secrets/bought/OFFER.json``, so the model can be opened again after ``acknowledge``. The file
+    appears only when its digest is the one that the enclave attested.
+
+    Raises:
+        OfferNotSettled: before r is revealed.
+        SecretMissing: where the task was not opened from this folder.
+        LockNotOpened, EnvelopeNotOpened, KeyCheckMismatch, StreamNotAuthentic, CheckFailed: where something is not
+            what the report says.
+
+    """
+    view = await market.offers.get(offer)
+    lock = view.lock
+    if lock is None or view.state is not OfferState.SETTLED:
+        raise OfferNotSettled(f"the offer is {view.state}; its key can be read once r is revealed")
+    key = _bought_key(home, view)
+    secret_files.write(home, BOUGHT, offer, {"offer": offer.hex(), "key": key.hex()})
+    store = stores.holding(view.order.ciphertext, [market.network.identity.msp_id, view.developer_msp])
+    size = _decrypt(store, view, key, lock.model, out)
+    return BoughtModel(offer, out, lock.model, size, lock.score, lock.price, lock.simulated)
+
+
+def _bought_key(home: Home, view: OfferView) -> bytes:
+    """K of a settled offer: unlocked, or kept from the first time."""
+    lock, order = view.lock, view.order
+    if lock is None or not lock.locked:
+        stored = secret_files.read(home, BOUGHT, view.id, f"the key of the acknowledged offer {view.id.hex()}")
+        key = bytes.fromhex(stored["key"])
+    else:
+        private = _task_secret(home, order.task).private_key
+        key = sealing.unlock_key(private, lock.locked, lock.secret, order.digest(), lock.enclave)
+    if digests.key_check(key) != order.key_check:
+        raise KeyCheckMismatch("the unlocked key is not the one that the offer commits to")
+    return key
+
+
+def _decrypt(store: FolderStore, view: OfferView, key: bytes, model: bytes, out: Path) -> int:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
+    except OSError as error:
+        raise FileRefused(f"{out} cannot be written: {error.strerror}") from error
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as sink, tempfile.TemporaryDirectory(dir=out.parent) as folder:
+            ciphertext = Path(folder) / "ciphertext"
+            store.fetch(view.order.ciphertext, ciphertext, view.order.size)
+            with ciphertext.open("rb") as source:
+                written = stream.decrypt_file(key, source, sink, chunk_size=view.order.chunk_size)
+            sink.flush()
+            os.fsync(sink.fileno())
+        if written.digest != model:
+            raise CheckFailed("the decrypted model is not the one that the enclave attested; keep what you have")
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return written.size
+
+
+async def acknowledge(market: Market, home: Home, offer: bytes) -> Committed:
+    """Confirm that the key could be read; r and ``locked`` leave the state, K is kept here.
+
+    Raises:
+        SecretMissing: where the model was not opened in this folder before.
+
+    """
+    secret_files.read(home, BOUGHT, offer, f"the unlocked key of the offer {offer.hex()}")
+    return await market.offers.acknowledge(offer)
+
+
+async def test_set_of(market: Market, home: Home, stores: Stores, task: bytes) -> bytes:
+    """The container of a task's hidden test set, decrypted for its provider."""
+    secret = _task_secret(home, task)
+    wanted = (await market.tasks.get(task)).task.dataset
+    ciphertext = stores.holding(wanted.ciphertext, [market.network.identity.msp_id]).read(wanted.ciphertext)
+    container = bytes(stream.decrypt(secret.dataset_key, ciphertext))
+    if hashlib.sha256(container).digest() != wanted.plaintext:
+        raise CheckFailed("the decrypted test set is not the task's")
+    return container
+
+
+async def evaluate(market: Market, home: Home, stores: Stores, task: bytes, model: bytes) -> int:
+    """Score a bought model's plaintext on the provider's own test set, exactly as the enclave does (ppm, floored to eta).
+
+    Raises:
+        ExtraMissing: without the extra ``enclave``.
+        ModelRefused: where the enclave would refuse it.
+
+    """
+    found = (await market.tasks.get(task)).task
+    container = await test_set_of(market, home, stores, task)
+    return _evaluator()(model, container, found.spec, found.eta)
+
+
+def _evaluator() -> Callable[..., int]:
+    try:
+        from goldengrain.enclave.evaluate import evaluate as evaluator
+    except ImportError as error:
+        raise ExtraMissing(f"evaluating needs {error.name}: pip install 'goldengrain[enclave]'") from error
+    return evaluator
+
+
+@dataclass(frozen=True, repr=False)
+class _TaskSecret:
+    private_key: PrivateKey
+    dataset_key: bytes
+
+
+def _task_secret(home: Home, task: bytes) -> _TaskSecret:
+    value = secret_files.read(home, TASKS, task, f"the provider's key of the task {task.hex()}")
+    try:
+        return _TaskSecret(PrivateKey(bytes.fromhex(value["private_key"])), bytes.fromhex(value["dataset_key"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise SecretMissing(f"{secret_files.path_of(home, TASKS, task)} is damaged: {error!r}") from error

@@ -1,0 +1,151 @@
+"""An enclave beside its operator's agent: a child process behind a Unix socket in ``HOME/enclaves/NAME``.
+
+::
+
+    HOME/enclaves/NAME/socket      where it answers
+    HOME/enclaves/NAME/exchange    files that the host hands over
+    HOME/logs/enclave-NAME.log     what it says
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from goldengrain.cli.errors import CommandLineError, ProcessFailed
+from goldengrain.cli.founding import bundle_file, root_folder
+from goldengrain.enclave.client import EnclaveClient, EnclaveIdentity
+from goldengrain.enclave.errors import EnclaveUnreachable
+from goldengrain.network.home import Home
+from goldengrain.network.processes import last_lines
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_START_S = 30.0
+_STOP_S = 20.0
+
+
+@dataclass(frozen=True)
+class EnclaveHost:
+    """Where an enclave is reached, and what it says of itself. ``pid`` 0: somebody else's process."""
+
+    name: str
+    socket: Path
+    exchange: Path
+    identity: EnclaveIdentity
+    pid: int = 0
+
+    @property
+    def id(self) -> bytes:
+        """The enclave's id."""
+        return self.identity.enclave
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its quotes rest on a simulated root."""
+        return self.identity.attestation == "simulated"
+
+    def client(self) -> EnclaveClient:
+        """A new connection to it, for ``async with``."""
+        return EnclaveClient(self.socket)
+
+
+def folder_of(home: Home, name: str) -> Path:
+    """The folder of an enclave. Raises CommandLineError for what cannot be a name."""
+    if not _NAME.fullmatch(name):
+        raise CommandLineError(f"{name!r} cannot name an enclave: use lowercase letters, digits and dashes")
+    return home.path / "enclaves" / name
+
+
+async def attach(home: Home, name: str) -> EnclaveHost:
+    """Find an enclave that runs. Raises EnclaveUnreachable where none does."""
+    folder = folder_of(home, name)
+    socket = folder / "socket"
+    async with EnclaveClient(socket) as client:
+        identity = await client.identity()
+    return EnclaveHost(name, socket, folder / "exchange", identity)
+
+
+@asynccontextmanager
+async def enclave_process(home: Home, name: str, *, channel: str, contract: str) -> AsyncIterator[EnclaveHost]:
+    """Start an enclave as a child process, and stop it at the end; one that runs under that name is used as it is.
+
+    Raises:
+        ProcessFailed: with the last lines of its log.
+
+    """
+    with contextlib.suppress(EnclaveUnreachable):
+        yield await attach(home, name)
+        return
+    folder = folder_of(home, name)
+    (folder / "exchange").mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.logs.mkdir(parents=True, exist_ok=True)
+    log = home.logs / f"enclave-{name}.log"
+    offset = log.stat().st_size if log.exists() else 0
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            *_command(home, name, folder, channel, contract),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        await _ready(process, log, offset)
+        host = await attach(home, name)
+        yield EnclaveHost(name, host.socket, host.exchange, host.identity, process.pid)
+    finally:
+        await _stop(process)
+
+
+async def _ready(process: asyncio.subprocess.Process, log: Path, offset: int) -> None:
+    if process.stdout is None:
+        raise AssertionError("the process was started with a pipe")
+    line = b""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_START_S):
+            line = await process.stdout.readline()
+    try:
+        if json.loads(line)["ready"] is True:
+            return
+    except (ValueError, KeyError, TypeError):
+        pass
+    said = "\n".join(f"  | {one}" for one in last_lines(log, 10, offset=offset))
+    raise ProcessFailed(f"the enclave did not start; its log is {log}\n{said}")
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(_STOP_S):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def _command(home: Home, name: str, folder: Path, channel: str, contract: str) -> list[str]:
+    options = {
+        "--socket": folder / "socket",
+        "--name": name,
+        "--bundle": bundle_file(home),
+        "--root-dir": root_folder(home),
+        "--exchange": folder / "exchange",
+        "--channel": channel,
+        "--contract": contract,
+        "--clock": home.clock_file,
+    }
+    made = [sys.executable, "-m", "goldengrain.enclave"]
+    for option, value in options.items():
+        made += [option, str(value.absolute() if isinstance(value, Path) else value)]
+    return made
