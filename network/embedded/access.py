@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 from fabric_protos.msp import msp_principal_pb2
 
 from goldengrain.network.embedded.config import ChannelConfig
@@ -14,11 +16,16 @@ __all__ = ["ADMINS", "MEMBERS", "READERS", "WRITERS", "AccessDenied", "check_cha
 READERS, WRITERS = "/Channel/Application/Readers", "/Channel/Application/Writers"
 ADMINS, MEMBERS = "Admins", "Members"
 
+_REMEMBERED = 4096
 _ROLES = {ADMINS: msp_principal_pb2.MSPRole.ADMIN, MEMBERS: msp_principal_pb2.MSPRole.MEMBER}
 
 
 class AccessDenied(Exception):
     """The caller may not do this; the text is Fabric's."""
+
+
+_admitted: WeakKeyDictionary[ChannelConfig, set[tuple[str, bytes]]] = WeakKeyDictionary()
+"""Who has satisfied which policy of a configuration; only that the signature is good is asked again."""
 
 
 def check_channel(config: ChannelConfig, path: str, signed: SignedData) -> None:
@@ -27,6 +34,10 @@ def check_channel(config: ChannelConfig, path: str, signed: SignedData) -> None:
     Raises:
         AccessDenied: it is not satisfied.
     """
+    admitted = _admitted.setdefault(config, set())
+    entry = (path, signed.identity)
+    if entry in admitted and config.msps.deserialize(signed.identity).verify(signed.data, signed.signature):
+        return
     try:
         config.policies.check(path, [signed])
     except PolicyError as error:
@@ -34,6 +45,8 @@ def check_channel(config: ChannelConfig, path: str, signed: SignedData) -> None:
             f"Failed evaluating policy on signed data during check policy on channel [{config.channel_id}] with policy "
             f"[{path}]: [{error}]"
         ) from error
+    if len(admitted) < _REMEMBERED:
+        admitted.add(entry)
 
 
 def check_local(msps: MspManager, msp_id: str, policy: str, creator: bytes) -> None:

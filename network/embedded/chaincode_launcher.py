@@ -97,12 +97,12 @@ class ChaincodeLauncher:
             self._channel = None
         await self._probe()
         self._channel = _open_channel(self._connection)
-        call = self._channel.stream_stream(
+        connect: grpc.aio.StreamStreamMultiCallable[Message, Message] = self._channel.stream_stream(
             "/protos.Chaincode/Connect",
             request_serializer=Message.SerializeToString,
             response_deserializer=Message.FromString,
-        )()
-        stream = ChaincodeStream(self.package_id, call)
+        )
+        stream = ChaincodeStream(self.package_id, connect())
         try:
             async with asyncio.timeout(STARTUP_TIMEOUT_S):
                 await stream.ready()

@@ -67,10 +67,11 @@ class ChaincodeStream:
         self._call = call
         self._transactions: dict[tuple[str, str], tuple[StreamTransaction, asyncio.Future[Message]]] = {}
         self._outbox: deque[Message] = deque()
-        self._writer: asyncio.Task[None] | None = None
+        self._wake: asyncio.Future[None] | None = None
         self._requests: set[asyncio.Task[None]] = set()
         self._ready = asyncio.get_running_loop().create_future()
-        self._reader = asyncio.create_task(self._read(), name=f"chaincode {package_id}")
+        self._writer = asyncio.create_task(self._write(), name=f"write to chaincode {package_id}")
+        self._reader = asyncio.create_task(self._read(), name=f"read from chaincode {package_id}")
 
     @property
     def closed(self) -> bool:
@@ -88,7 +89,7 @@ class ChaincodeStream:
     async def close(self) -> None:
         """End the stream; transactions that still run on it fail."""
         self._call.cancel()
-        await asyncio.wait([self._reader])
+        await asyncio.wait([self._reader, self._writer])
 
     async def execute(self, transaction: StreamTransaction, message: Message, timeout_s: float) -> Message:
         """Run one transaction and return the chaincode's COMPLETED or ERROR message.
@@ -119,24 +120,26 @@ class ChaincodeStream:
 
     def _send(self, message: Message) -> None:
         self._outbox.append(message)
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._write())
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
 
     async def _write(self) -> None:
         try:
-            while self._outbox:
-                await self._call.write(self._outbox.popleft())
+            while True:
+                while self._outbox:
+                    await self._call.write(self._outbox.popleft())
+                self._wake = asyncio.get_running_loop().create_future()
+                await self._wake
+                self._wake = None
         except (grpc.RpcError, asyncio.InvalidStateError) as error:
             logger.debug("writing to chaincode %s failed: %s", self.package_id, error)
             self._call.cancel()
-        finally:
-            self._writer = None
 
     async def _read(self) -> None:
         try:
             while True:
                 message = await self._call.read()
-                if message is grpc.aio.EOF or not self._receive(message):
+                if not isinstance(message, Message) or not self._receive(message):
                     break
         except (grpc.RpcError, asyncio.InvalidStateError) as error:
             logger.debug("reading from chaincode %s failed: %s", self.package_id, error)
@@ -145,6 +148,7 @@ class ChaincodeStream:
                 raise
         finally:
             self._call.cancel()
+            self._writer.cancel()
             self._terminate()
 
     def _terminate(self) -> None:

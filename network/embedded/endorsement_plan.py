@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NoPlanError", "Planner"]
 
+_REMEMBERED = 1000
+
 
 class NoPlanError(Exception):
     """No set of peers can endorse this; the text is Fabric's."""
@@ -32,6 +34,8 @@ class Planner:
         self._channel = channel
         self._peers = peers
         self._turn = itertools.count()
+        self._known: dict[tuple[object, ...], bool] = {}
+        self._known_config = channel.config
 
     def candidates(self, chaincodes: Iterable[str], own: EmbeddedPeer) -> list[EmbeddedPeer]:
         """List the peers that can run all these chaincodes, `own` first.
@@ -54,20 +58,26 @@ class Planner:
         Raises:
             NoPlanError: no set of the candidates satisfies the policies.
         """
-        policies = self._policies(interest)
         others = [peer for peer in candidates if peer is not first]
         if others:
             turn = next(self._turn) % len(others)
             others = others[turn:] + others[:turn]
         for size in range(len(others) + 1):
             for chosen in itertools.combinations(others, size):
-                if self._satisfied(policies, [first, *chosen]):
+                if self.satisfiable(interest, [first, *chosen]):
                     return [first, *chosen]
         raise NoPlanError("no peer combination can satisfy the endorsement policy")
 
     def satisfiable(self, interest: Interest, peers: Sequence[EmbeddedPeer]) -> bool:
         """Whether all these peers together satisfy the policies."""
-        return self._satisfied(self._policies(interest), peers)
+        config = self._channel.config
+        if config is not self._known_config or len(self._known) > _REMEMBERED:
+            self._known.clear()
+            self._known_config = config
+        key = (interest.policies, interest.key_policies, tuple(peer.name for peer in peers))
+        if key not in self._known:
+            self._known[key] = self._satisfied(self._policies(interest), peers)
+        return self._known[key]
 
     def _policies(self, interest: Interest) -> list[Policy]:
         tree = self._channel.config.policies

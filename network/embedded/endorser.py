@@ -42,7 +42,6 @@ from goldengrain.network.embedded.proposals import (
     FilteredProposal,
     Proposal,
     check_expiry,
-    check_time,
     unpack,
 )
 from goldengrain.network.embedded.simulator import SimulationResults
@@ -126,11 +125,25 @@ class Endorser:
         Raises:
             RefusedProposal: refused before it was simulated.
         """
+        return await self.process_unpacked(self.unpack(signed))
+
+    def unpack(self, signed: proposal_pb2.SignedProposal) -> Proposal:
+        """Unpack a proposal that is in time.
+
+        Raises:
+            RefusedProposal: it is not, or it is malformed.
+        """
         try:
-            proposal = unpack(signed)
-            check_time(proposal, self._clock())
+            return unpack(signed, self._clock())
         except (BadProposal, FilteredProposal) as error:
             raise RefusedProposal(str(error), filtered=isinstance(error, FilteredProposal)) from error
+
+    async def process_unpacked(self, proposal: Proposal) -> Endorsed:
+        """Process a proposal that `unpack` gave.
+
+        Raises:
+            RefusedProposal: refused before it was simulated.
+        """
         channel = self._channels.get(proposal.channel_id)
         if channel is None and proposal.channel_id:
             return _failed(f"channel '{proposal.channel_id}' not found")

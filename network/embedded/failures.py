@@ -13,7 +13,7 @@ None of these reaches a user as a Python exception: they become gRPC statuses, `
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
@@ -75,7 +75,7 @@ class RpcError(Exception):
         return status_pb2.Status(code=self.code.value[0], message=self.message, details=packed)
 
 
-async def abort(context: grpc.aio.ServicerContext[object, object], error: RpcError) -> NoReturn:
+async def abort(context: grpc.aio.ServicerContext[Any, Any], error: RpcError) -> NoReturn:
     """End the call of `context` with `error`."""
     trailers = (("grpc-status-details-bin", error.status().SerializeToString()),) if error.details else ()
     await context.abort(error.code, error.message, trailers)

@@ -28,7 +28,7 @@ from goldengrain.network.embedded.envelopes import assemble, chaincode_events
 from goldengrain.network.embedded.errors import BroadcastRefusedError
 from goldengrain.network.embedded.failures import RpcError, proto_error
 from goldengrain.network.embedded.policies import SignedData
-from goldengrain.network.embedded.proposals import BadProposal, Target, read_target, unpack
+from goldengrain.network.embedded.proposals import BadProposal, Proposal, Target, read_target
 
 if TYPE_CHECKING:
     from goldengrain.network.embedded.orderer import Orderer
@@ -59,6 +59,20 @@ class _Attempt:
     message: str = ""
     detail: gateway_pb2.ErrorDetail | None = None
     retry: bool = False
+
+
+class _Proposed:
+    """A signed proposal, unpacked once for all peers that are asked."""
+
+    def __init__(self, signed: proposal_pb2.SignedProposal) -> None:
+        self._signed = signed
+        self._proposal: Proposal | None = None
+
+    def unpacked(self, peer: EmbeddedPeer) -> Proposal:
+        """Unpack it as `peer` does; raises RefusedProposal."""
+        if self._proposal is None:
+            self._proposal = peer.endorser.unpack(self._signed)
+        return self._proposal
 
 
 class Gateway:
@@ -93,10 +107,11 @@ class Gateway:
                 Code.INVALID_ARGUMENT, "failed to unpack transaction proposal: a signed proposal is required"
             )
         proposal = _target(signed)
+        proposed = _Proposed(signed)
         details: list[gateway_pb2.ErrorDetail] = []
         code = Code.UNAVAILABLE
         for peer in self._evaluators(proposal, list(request.target_organizations)):
-            attempt = await self._ask(peer, signed)
+            attempt = await self._ask(peer, proposed)
             if attempt.endorsed is not None:
                 return gateway_pb2.EvaluateResponse(result=attempt.endorsed.response.response)
             if attempt.detail is not None:
@@ -135,14 +150,16 @@ class Gateway:
         if not request.HasField("proposed_transaction"):
             raise RpcError(Code.INVALID_ARGUMENT, "the proposed transaction must contain a signed proposal")
         proposal = _target(signed)
+        proposed = _Proposed(signed)
         if request.endorsing_organizations:
-            responses = await self._endorse_at(proposal, signed, list(request.endorsing_organizations))
+            responses = await self._endorse_at(proposal, proposed, list(request.endorsing_organizations))
         else:
-            responses = await self._endorse_by_plan(proposal, signed)
-        return gateway_pb2.EndorseResponse(prepared_transaction=assemble(unpack(signed), responses))
+            responses = await self._endorse_by_plan(proposal, proposed)
+        prepared = assemble(proposed.unpacked(self._peer), responses)
+        return gateway_pb2.EndorseResponse(prepared_transaction=prepared)
 
     async def _endorse_at(
-        self, proposal: Target, signed: proposal_pb2.SignedProposal, organizations: Sequence[str]
+        self, proposal: Target, proposed: _Proposed, organizations: Sequence[str]
     ) -> list[ProposalResponse]:
         """Ask one peer of each named organisation."""
         chosen: list[EmbeddedPeer] = []
@@ -155,7 +172,7 @@ class Gateway:
                 chosen.append(peer)
         if missing:
             raise RpcError(Code.UNAVAILABLE, f"failed to find any endorsing peers for org(s): {', '.join(missing)}")
-        return await self._collect(chosen, signed, [])
+        return await self._collect(chosen, proposed, [])
 
     def _peer_of(self, proposal: Target, msp_id: str) -> EmbeddedPeer | None:
         if proposal.channel_id not in self._channels:
@@ -167,7 +184,7 @@ class Gateway:
                 return peer
         return None
 
-    async def _endorse_by_plan(self, proposal: Target, signed: proposal_pb2.SignedProposal) -> list[ProposalResponse]:
+    async def _endorse_by_plan(self, proposal: Target, proposed: _Proposed) -> list[ProposalResponse]:
         """Ask the own peer first, then whoever else its results call for."""
         planner = self._planners.get(proposal.channel_id)
         try:
@@ -176,7 +193,7 @@ class Gateway:
                     f"No metadata was found for chaincode {proposal.chaincode} in channel {proposal.channel_id}"
                 )
             first = planner.candidates([proposal.chaincode], self._peer)[0]
-            attempt = await self._ask(first, signed)
+            attempt = await self._ask(first, proposed)
             if attempt.endorsed is None:
                 details = [attempt.detail] if attempt.detail is not None else []
                 text = "failed to endorse transaction, see attached details for more info"
@@ -192,7 +209,7 @@ class Gateway:
                 Code.FAILED_PRECONDITION,
                 f"no combination of peers can be derived which satisfy the endorsement policy: {error}",
             ) from error
-        return await self._collect(chosen[1:], signed, [endorsed.response])
+        return await self._collect(chosen[1:], proposed, [endorsed.response])
 
     def _protect_transient(
         self, proposal: Target, endorsed: Endorsed, planner: Planner, candidates: list[EmbeddedPeer]
@@ -221,11 +238,11 @@ class Gateway:
     async def _collect(
         self,
         peers: Sequence[EmbeddedPeer],
-        signed: proposal_pb2.SignedProposal,
+        proposed: _Proposed,
         responses: list[ProposalResponse],
     ) -> list[ProposalResponse]:
         """Ask several peers at once and add their responses, which have to be the same."""
-        attempts = await asyncio.gather(*(self._ask(peer, signed) for peer in peers))
+        attempts = await asyncio.gather(*(self._ask(peer, proposed) for peer in peers))
         details = [attempt.detail for attempt in attempts if attempt.detail is not None]
         responses.extend(attempt.endorsed.response for attempt in attempts if attempt.endorsed is not None)
         if details:
@@ -238,11 +255,11 @@ class Gateway:
             raise RpcError(Code.ABORTED, "failed to assemble transaction: ProposalResponsePayloads do not match")
         return responses
 
-    async def _ask(self, peer: EmbeddedPeer, signed: proposal_pb2.SignedProposal) -> _Attempt:
+    async def _ask(self, peer: EmbeddedPeer, proposed: _Proposed) -> _Attempt:
         """Have a peer process the proposal, and judge its answer."""
         remote = "" if peer is self._peer else "rpc error: code = Unknown desc = "
         try:
-            endorsed = await peer.endorser.process(signed)
+            endorsed = await peer.endorser.process_unpacked(proposed.unpacked(peer))
         except RefusedProposal as error:
             code, retry = Code.FAILED_PRECONDITION, False
             if error.filtered or remote:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
@@ -28,7 +28,7 @@ class GatewayService:
     def handler(self) -> grpc.GenericRpcHandler:
         """Make the handler for a server."""
         gateway = self._gateway
-        methods = {
+        methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "Evaluate": _unary(gateway.evaluate, gateway_pb2.EvaluateRequest, gateway_pb2.EvaluateResponse),
             "Endorse": _unary(gateway.endorse, gateway_pb2.EndorseRequest, gateway_pb2.EndorseResponse),
             "Submit": _unary(gateway.submit, gateway_pb2.SubmitRequest, gateway_pb2.SubmitResponse),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -32,7 +33,7 @@ class OrdererService:
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Make the handler for a server."""
-        methods = {
+        methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "Broadcast": grpc.stream_stream_rpc_method_handler(
                 self._broadcast,
                 request_deserializer=common_pb2.Envelope.FromString,

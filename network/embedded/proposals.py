@@ -35,7 +35,6 @@ __all__ = [
     "Proposal",
     "Target",
     "check_expiry",
-    "check_time",
     "creator_msp_id",
     "read_target",
     "unpack",
@@ -169,16 +168,22 @@ def read_target(signed: proposal_pb2.SignedProposal) -> Target:
     return Target(channel_header.channel_id, spec.chaincode_spec.chaincode_id.name, bool(payload.TransientMap))
 
 
-def unpack(signed: proposal_pb2.SignedProposal) -> Proposal:
-    """Unpack a proposal (check 2).
+def unpack(signed: proposal_pb2.SignedProposal, now_s: float) -> Proposal:
+    """Unpack a proposal (checks 1, as far as the timestamp goes, and 2).
+
+    Args:
+        signed: the proposal.
+        now_s: the peer's clock, in seconds since 1970.
 
     Raises:
+        FilteredProposal: its timestamp is off.
         BadProposal: it doesn't parse, or names no chaincode.
     """
     proposal = _parse(proposal_pb2.Proposal, signed.proposal_bytes, "Proposal")
     header = _parse(common_pb2.Header, proposal.header, "Header")
     channel_header = _parse(common_pb2.ChannelHeader, header.channel_header, "ChannelHeader")
     signature_header = _parse(common_pb2.SignatureHeader, header.signature_header, "SignatureHeader")
+    _check_time(channel_header, now_s)
     extension = _parse(proposal_pb2.ChaincodeHeaderExtension, channel_header.extension, "ChaincodeHeaderExtension")
     if not extension.HasField("chaincode_id"):
         raise BadProposal("ChaincodeHeaderExtension.ChaincodeId is nil")
@@ -204,17 +209,8 @@ def unpack(signed: proposal_pb2.SignedProposal) -> Proposal:
     )
 
 
-def check_time(proposal: Proposal, now_s: float) -> None:
-    """Refuse a proposal whose timestamp is off, or whose creator's certificate has expired (check 1).
-
-    Args:
-        proposal: the proposal.
-        now_s: the peer's clock, in seconds since 1970.
-
-    Raises:
-        FilteredProposal: with Fabric's text.
-    """
-    stamp = proposal.channel_header.timestamp
+def _check_time(header: common_pb2.ChannelHeader, now_s: float) -> None:
+    stamp = header.timestamp
     if abs(stamp.seconds + stamp.nanos / 1e9 - now_s) > TIME_WINDOW_S:
         raise FilteredProposal(
             f"request unauthorized due to incorrect timestamp {_rfc3339(stamp.seconds)}, peer time {_rfc3339(now_s)}, "

@@ -80,7 +80,7 @@ async def test_a_proposal_is_endorsed_with_the_peers_signature(net: Deployed) ->
 
 WRONG_TX_ID = "ab" * 32
 FLAWS: list[tuple[dict[str, Any], str]] = [
-    ({"shift": -3600, "extension": b"", "signature": b""}, "ChaincodeHeaderExtension.ChaincodeId is nil"),
+    ({"shift": -3600, "extension": b"", "signature": b""}, "request unauthorized due to incorrect timestamp "),
     ({"shift": -3600, "epoch": 1}, "request unauthorized due to incorrect timestamp "),
     ({"shift": 3600}, ", peer.authentication.timewindow 15m0s"),
     ({"extension": b"", "epoch": 1}, "ChaincodeHeaderExtension.ChaincodeId is nil"),
