@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import grpc.aio
 from fabric_protos.common import common_pb2
 from fabric_protos.ledger.rwset import rwset_pb2
 from fabric_protos.orderer import ab_pb2
 from fabric_protos.peer import events_pb2
 
-from goldengrain.gateway.errors import DeliverError, from_rpc
+from goldengrain.gateway.errors import DeliverError
 from goldengrain.gateway.events import next_commit, specified
 from goldengrain.gateway.proposal import build_seek
 from goldengrain.gateway.session import Session
@@ -88,7 +87,7 @@ class Deliverer:
             start=lambda: session.deliver(method)(timeout=timeout),
             request=common_pb2.Envelope(payload=payload, signature=session.sign(payload)),
             translate=lambda message: _items(message, pick),
-            failure=lambda error: _failure(error, self._channel),
+            failure=lambda error: session.failed(DeliverError, error, f"block stream of {self._channel}"),
             ended=lambda: DeliverError(f"the peer ended the block stream of {self._channel}; open it again to go on"),
         )
 
@@ -110,7 +109,3 @@ def _items(message: events_pb2.DeliverResponse, pick: Callable[[events_pb2.Deliv
 def _with_private_data(message: events_pb2.DeliverResponse) -> BlockAndPrivateData:
     both = message.block_and_private_data
     return BlockAndPrivateData(both.block, dict(both.private_data_map.items()))
-
-
-def _failure(error: grpc.aio.AioRpcError, channel: str) -> DeliverError:
-    return from_rpc(DeliverError, error, None, f"block stream of {channel}")

@@ -33,6 +33,7 @@ class Endorser:
     def __init__(
         self,
         channel: grpc.aio.Channel,
+        target: str,
         identity: Identity,
         signer: Signer,
         clock: Clock,
@@ -40,6 +41,7 @@ class Endorser:
         own_channel: bool,
     ) -> None:
         self._channel = channel
+        self._target = target
         self._identity = identity
         self._signer = signer
         self._clock = clock
@@ -64,7 +66,13 @@ class Endorser:
     ) -> Endorser:
         """Prepare a connection to a peer; ``timeout`` (seconds) is each call's deadline."""
         return cls(
-            channel or open_channel(endpoint), identity, signer, clock or SystemClock(), timeout, channel is None
+            channel or open_channel(endpoint),
+            endpoint.address,
+            identity,
+            signer,
+            clock or SystemClock(),
+            timeout,
+            channel is None,
         )
 
     async def process(
@@ -91,7 +99,9 @@ class Endorser:
         try:
             return await self._process(signed, timeout=deadline or self._timeout)
         except grpc.aio.AioRpcError as error:
-            raise from_rpc(PeerError, error, proposal.transaction_id, f"proposal to {chaincode}") from error
+            raise from_rpc(
+                PeerError, error, proposal.transaction_id, f"proposal to {chaincode} at the peer {self._target}"
+            ) from error
 
     async def call(
         self,

@@ -31,8 +31,6 @@
 Errors of gRPC are translated here and nowhere else; the original is the ``__cause__``.
 """
 
-
-
 from __future__ import annotations
 
 import re

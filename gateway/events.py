@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-import grpc.aio
 from fabric_protos.gateway import gateway_pb2
 from fabric_protos.orderer import ab_pb2
 
-from goldengrain.gateway.errors import EventsError, from_rpc
+from goldengrain.gateway.errors import EventsError
 from goldengrain.gateway.session import Session
 from goldengrain.gateway.streams import EventStream
 
@@ -76,7 +75,7 @@ class ChaincodeEventsRequest:
             start=lambda: self._session.chaincode_events(request),
             request=None,
             translate=_events,
-            failure=_failure,
+            failure=lambda error: self._session.failed(EventsError, error, "chaincode events"),
             ended=lambda: EventsError("the peer ended the stream of chaincode events; open it again to go on"),
         )
 
@@ -86,7 +85,3 @@ def _events(message: gateway_pb2.ChaincodeEventsResponse) -> Iterable[ChaincodeE
         ChaincodeEvent(message.block_number, one.tx_id, one.chaincode_id, one.event_name, one.payload)
         for one in message.events
     ]
-
-
-def _failure(error: grpc.aio.AioRpcError) -> EventsError:
-    return from_rpc(EventsError, error, None, "chaincode events")

@@ -64,7 +64,12 @@ class Gateway:
             root = tls_root if isinstance(tls_root, bytes) or tls_root is None else Path(tls_root).read_bytes()
             endpoint = Endpoint.parse(endpoint, root)
         session = Session(
-            channel or open_channel(endpoint), identity, signer, clock or SystemClock(), deadlines or Deadlines()
+            channel or open_channel(endpoint),
+            endpoint.address,
+            identity,
+            signer,
+            clock or SystemClock(),
+            deadlines or Deadlines(),
         )
         return cls(session, channel is None)
 

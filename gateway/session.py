@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TypeVar
 
+import grpc
 import grpc.aio
 from fabric_protos.common import common_pb2
 from fabric_protos.gateway import gateway_pb2
@@ -13,20 +14,28 @@ from google.protobuf.message import Message
 
 from goldengrain.gateway.clock import Clock
 from goldengrain.gateway.deadlines import Deadlines
-from goldengrain.gateway.errors import SigningError
+from goldengrain.gateway.errors import GatewayError, SigningError, from_rpc
 from goldengrain.gateway.identity import Identity, Signer
 
 Q = TypeVar("Q", bound=Message)
 A = TypeVar("A", bound=Message)
+E = TypeVar("E", bound=GatewayError)
 
 
 class Session:
     """Internal to the package: a connection to one gateway peer on behalf of one identity."""
 
     def __init__(
-        self, channel: grpc.aio.Channel, identity: Identity, signer: Signer | None, clock: Clock, deadlines: Deadlines
+        self,
+        channel: grpc.aio.Channel,
+        target: str,
+        identity: Identity,
+        signer: Signer | None,
+        clock: Clock,
+        deadlines: Deadlines,
     ) -> None:
         self.channel = channel
+        self.target = target
         self.identity = identity
         self.signer = signer
         self.clock = clock
@@ -59,6 +68,14 @@ class Session:
             request_serializer=common_pb2.Envelope.SerializeToString,
             response_deserializer=events_pb2.DeliverResponse.FromString,
         )
+
+    def failed(
+        self, kind: type[E], error: grpc.aio.AioRpcError, doing: str, transaction_id: str | None = None, hint: str = ""
+    ) -> E:
+        """Return ``kind`` made from a gRPC error, with a hint what to do next."""
+        if not hint and error.code() is grpc.StatusCode.UNAVAILABLE:
+            hint = f"Is the peer at {self.target} up, and its certificate of the expected authority?"
+        return from_rpc(kind, error, transaction_id, doing, hint)
 
     def sign(self, message: bytes, transaction_id: str | None = None) -> bytes:
         """Return a signature over a message. Raises SigningError where the gateway was opened without a signer."""

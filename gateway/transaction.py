@@ -35,7 +35,6 @@ from goldengrain.gateway.errors import (
     EvaluateError,
     SubmitError,
     SubmitUnknown,
-    from_rpc,
 )
 from goldengrain.gateway.proposal import UnsignedProposal
 from goldengrain.gateway.session import Session
@@ -142,7 +141,7 @@ class Proposal:
         try:
             response = await self._session.evaluate(request, timeout=deadline or self._session.deadlines.evaluate)
         except grpc.aio.AioRpcError as error:
-            raise from_rpc(EvaluateError, error, self.transaction_id, "evaluate") from error
+            raise self._session.failed(EvaluateError, error, "evaluate", self.transaction_id) from error
         return response.result.payload
 
     async def endorse(self, deadline: float | None = None) -> Transaction:
@@ -156,7 +155,7 @@ class Proposal:
         try:
             response = await self._session.endorse(request, timeout=deadline or self._session.deadlines.endorse)
         except grpc.aio.AioRpcError as error:
-            raise from_rpc(EndorseError, error, self.transaction_id, "endorse") from error
+            raise self._session.failed(EndorseError, error, "endorse", self.transaction_id) from error
         transaction = Transaction(self._session, self.channel, self.transaction_id, response.prepared_transaction)
         transaction.check_answers(self._proposal)
         return transaction
@@ -258,9 +257,9 @@ class Transaction:
             await self._session.submit(request, timeout=deadline or self._session.deadlines.submit)
         except grpc.aio.AioRpcError as error:
             if error.code() in _REFUSED_BY_ORDERER:
-                raise from_rpc(SubmitError, error, self.transaction_id, "submit") from error
-            raise from_rpc(
-                SubmitUnknown, error, self.transaction_id, "submit: outcome unknown", _resume(self.transaction_id)
+                raise self._session.failed(SubmitError, error, "submit", self.transaction_id) from error
+            raise self._session.failed(
+                SubmitUnknown, error, "submit: outcome unknown", self.transaction_id, _resume(self.transaction_id)
             ) from error
         return Commit(self._session, self.channel, self.transaction_id, self.result)
 
@@ -303,8 +302,8 @@ class Commit:
             response = await self._session.commit_status(request, timeout=deadline or self._session.deadlines.commit)
         except grpc.aio.AioRpcError as error:
             kind = CommitUnknown if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED else CommitStatusError
-            raise from_rpc(
-                kind, error, self.transaction_id, "commit status: outcome unknown", _resume(self.transaction_id)
+            raise self._session.failed(
+                kind, error, "commit status: outcome unknown", self.transaction_id, _resume(self.transaction_id)
             ) from error
         return Status(self.transaction_id, response.result, code_name(response.result), response.block_number)
 

@@ -51,6 +51,8 @@ class BlockVerifier:
     @classmethod
     def from_genesis(cls, genesis: common_pb2.Block) -> BlockVerifier:
         """Return a verifier that believes this genesis block and expects block 1 next."""
+        if genesis.header.number or genesis.header.data_hash != data_hash(genesis):
+            raise BlockError("this is not a genesis block: its number is not 0, or its data hash is wrong")
         return cls(ChannelTrust.from_config_block(genesis), genesis)
 
     def verify(self, block: common_pb2.Block) -> list[BlockTransaction]:

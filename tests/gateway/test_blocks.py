@@ -8,6 +8,7 @@ import pytest
 from fabric_protos.common import common_pb2
 from fabric_protos.peer import transaction_pb2
 
+from goldengrain.gateway.audit import audit
 from goldengrain.gateway.blocks import header_hash, transactions
 from goldengrain.gateway.contract import Contract
 from goldengrain.gateway.errors import BlockError
@@ -16,6 +17,7 @@ from goldengrain.gateway.trust import ChannelTrust
 from goldengrain.gateway.verifier import BlockVerifier
 from tests.gateway.ledger_double import CHAINCODE, CHANNEL
 from tests.gateway.recorded import blocks, codes, fresh
+from tests.gateway.server_double import ServerDouble
 
 
 def test_the_recorded_chain_verifies() -> None:
@@ -181,3 +183,27 @@ async def test_a_clients_own_transactions_verify_through_deliver(network: Networ
     found = [one for block in fetched[1:] for one in verifier.verify(block)]
     assert [one.transaction_id for one in found] == sent
     assert {one.call.chaincode for one in found if one.call} == {CHAINCODE}
+
+
+async def test_an_audit_fetches_and_checks_everything(
+    network: Network, contract: Contract, server: ServerDouble
+) -> None:
+    sent = (await contract.submit("append", "k", "v")).transaction_id
+    found = await audit(network, server.ledger.blocks[0])
+    assert (found.height, found.last_hash) == (2, header_hash(server.ledger.blocks[1].header))
+    assert found.outcome(sent).code_name == "VALID"
+    assert await audit(network) == found
+    with pytest.raises(BlockError, match="in none of the 2 blocks"):
+        found.outcome("0" * 64)
+    with pytest.raises(BlockError, match="another channel"):
+        await audit(network, blocks()[0])
+    server.ledger.blocks[1].data.data[0] += b"x"
+    with pytest.raises(BlockError, match="data hash"):
+        await audit(network)
+
+
+def test_a_genesis_block_has_to_be_one() -> None:
+    for forged in (fresh(1), fresh(0)):
+        forged.data.data.append(b"more")
+        with pytest.raises(BlockError, match="not a genesis block"):
+            BlockVerifier.from_genesis(forged)

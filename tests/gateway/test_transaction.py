@@ -239,6 +239,7 @@ async def test_nobody_there_is_an_error_of_the_stage(user: Credentials) -> None:
         with pytest.raises(EndorseError) as caught:
             await gateway.network(CHANNEL).contract(CHAINCODE).submit("put", "k", "v")
     assert caught.value.grpc_code is UNAVAILABLE
+    assert "Is the peer at 127.0.0.1:1 up" in str(caught.value)
 
 
 async def test_another_transaction_than_the_proposed_one_is_not_signed(
