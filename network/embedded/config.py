@@ -125,6 +125,8 @@ def _organizations(root: configtx_pb2.ConfigGroup, part: str) -> Mapping[str, Or
 
 def _organization(name: str, group: configtx_pb2.ConfigGroup) -> Organization:
     values = group.values
+    if "MSP" not in values:
+        raise ConfigError(f"organisation {name} has no MSP definition")
     anchors = peer_configuration_pb2.AnchorPeers()
     if "AnchorPeers" in values:
         anchors = peer_configuration_pb2.AnchorPeers.FromString(values["AnchorPeers"].value)
@@ -142,9 +144,7 @@ def _organization(name: str, group: configtx_pb2.ConfigGroup) -> Organization:
 def _msps(root: configtx_pb2.ConfigGroup) -> Iterator[Msp]:
     seen: dict[str, bytes] = {}
     for _, part in sorted(root.groups.items()):
-        for name, group in sorted(part.groups.items()):
-            if "MSP" not in group.values:
-                raise ConfigError(f"organisation {name} has no MSP definition")
+        for _, group in sorted(part.groups.items()):
             raw = group.values["MSP"].value
             msp = Msp.from_bytes(raw)
             if seen.setdefault(msp.msp_id, raw) != raw:
@@ -191,7 +191,10 @@ def _batch(root: configtx_pb2.ConfigGroup) -> BatchSettings:
 
 
 def _consensus(root: configtx_pb2.ConfigGroup) -> str:
-    value = root.groups[ORDERER].values["ConsensusType"].value
+    values = root.groups[ORDERER].values
+    if "ConsensusType" not in values:
+        raise ConfigError("the configuration's Orderer group has no ConsensusType")
+    value = values["ConsensusType"].value
     return orderer_configuration_pb2.ConsensusType.FromString(value).type
 
 

@@ -11,6 +11,7 @@ The commit hash chains the updates of all blocks, so that peers can compare thei
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import Protocol
 
@@ -163,7 +164,7 @@ def commit_hash(flags: bytes, updates: Mapping[StateKey, Update], previous: byte
             body += _field(2, key.collection.encode())
         body += _field(3, key.key)
         body += b"\x20\x01" if update.value is None else _field(5, update.value)
-        body += _field(6, _height_bytes(update.version.block) + _height_bytes(update.version.transaction))
+        body += _field(6, _height_bytes(update.version))
         digest.update(b"\x0a" + _varint(len(body)) + body)
         namespace, collection = key.namespace, key.collection
     digest.update(previous)
@@ -171,6 +172,8 @@ def commit_hash(flags: bytes, updates: Mapping[StateKey, Update], previous: byte
 
 
 def _varint(number: int) -> bytes:
+    if number < 0x80:
+        return bytes((number,))
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
@@ -183,7 +186,8 @@ def _field(number: int, value: bytes) -> bytes:
     return bytes([number << 3 | 2]) + _varint(len(value)) + value if value else b""
 
 
-def _height_bytes(number: int) -> bytes:
-    """An order-preserving integer: the number of its bytes, then the bytes without leading zeros."""
-    raw = number.to_bytes(8, "big").lstrip(b"\0")
-    return _varint(len(raw)) + raw
+@lru_cache(maxsize=1024)
+def _height_bytes(version: Version) -> bytes:
+    """Block and transaction as order-preserving integers: the count of bytes, then these without leading zeros."""
+    parts = [number.to_bytes(8, "big").lstrip(b"\0") for number in version]
+    return b"".join(bytes([len(part)]) + part for part in parts)

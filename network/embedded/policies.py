@@ -23,6 +23,7 @@ from goldengrain.network.embedded.msp import Identity, MspManager
 
 _Rule = Callable[[Sequence[Identity], list[bool]], bool]
 _MAX_DEPTH = 32
+_REMEMBERED = 1024
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,20 @@ class SignaturePolicy:
                 f"but identities length is {len(self.envelope.identities)}"
             )
         principal = self.envelope.identities[index]
+        known: dict[tuple[str, bytes], bool] = {}
+
+        def satisfies(identity: Identity) -> bool:
+            key = (identity.msp_id, identity.fingerprint)
+            answer = known.get(key)
+            if answer is None:
+                if len(known) >= _REMEMBERED:
+                    known.clear()
+                answer = known[key] = self._msps.satisfies(identity, principal)
+            return answer
 
         def rule(identities: Sequence[Identity], used: list[bool]) -> bool:
             for position, identity in enumerate(identities):
-                if not used[position] and self._msps.satisfies(identity, principal):
+                if not used[position] and satisfies(identity):
                     used[position] = True
                     return True
             return False
