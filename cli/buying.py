@@ -25,7 +25,7 @@ from pathlib import Path
 from goldengrain.chaincode.protocol import digests, sealing, stream
 from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.chaincode.protocol.commands import OpenTask
-from goldengrain.chaincode.protocol.errors import KeyCheckMismatch, OfferNotSettled
+from goldengrain.chaincode.protocol.errors import GoldenGrainError, KeyCheckMismatch, OfferNotSettled
 from goldengrain.chaincode.protocol.offer import EnvelopeDigest
 from goldengrain.chaincode.protocol.policy import Policy
 from goldengrain.chaincode.protocol.sealing import PrivateKey
@@ -109,7 +109,7 @@ async def open_task(
     Raises:
         NoEnclave: where no registered enclave may work.
         ContractError: where the policy does not admit the task (two operators' enclaves are needed, where there are
-            two); the private file of a refused task stays and does no harm.
+            two).
 
     """
     terms = terms or TaskTerms()
@@ -135,7 +135,12 @@ async def open_task(
         "dataset_key": key.hex(),
     }
     path = secret_files.write(home, TASKS, task.id, secret)
-    committed = await market.tasks.open(opening)
+    try:
+        committed = await market.tasks.open(opening)
+    except GoldenGrainError as error:
+        if not getattr(error, "may_commit", False):
+            path.unlink(missing_ok=True)
+        raise
     if committed.answer["task"] != task.id.hex():
         raise CheckFailed(f"the policy changed meanwhile, the test set is sealed to another task; keep {path}")
     simulated = policy.simulated
@@ -317,7 +322,7 @@ async def test_set_of(market: Market, home: Home, stores: Stores, task: bytes) -
 
 
 async def evaluate(market: Market, home: Home, stores: Stores, task: bytes, model: bytes) -> int:
-    """Score a bought model's plaintext on the provider's own test set, exactly as the enclave does (ppm, floored to eta).
+    """Score a bought model's plaintext on the provider's own test set, as the enclave does (ppm, floored to eta).
 
     Raises:
         ExtraMissing: without the extra ``enclave``.

@@ -11,8 +11,7 @@ GoldenGrainError
     ├── SecretMissing      SECRET_MISSING        the secret that is needed is not in this folder
     ├── StoreUnknown       STORE_UNKNOWN         no content store of that organisation is at hand
     ├── NoEnclave          NO_ENCLAVE            no registered enclave may do the job
-    ├── NothingDue         NOTHING_DUE           no way out is open yet
-    └── QuoteNotAccepted   QUOTE_NOT_ACCEPTED    a quote was judged, and refused
+    └── NothingDue         NOTHING_DUE           no way out is open yet
 """
 
 from __future__ import annotations
@@ -84,9 +83,3 @@ class NothingDue(CommandLineError):
     """No way out of the protocol's tables is open at this time."""
 
     code = "NOTHING_DUE"
-
-
-class QuoteNotAccepted(CommandLineError):
-    """A quote was judged, and refused."""
-
-    code = "QUOTE_NOT_ACCEPTED"
