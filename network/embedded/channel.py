@@ -49,6 +49,8 @@ from goldengrain.network.embedded.validator import BlockValidator, ValidatedBloc
 
 __all__ = ["Channel"]
 
+_VALID = transaction_pb2.VALID
+
 
 class Channel:
     """One channel; make it with `create` or `open`."""
@@ -68,9 +70,9 @@ class Channel:
             raise ConfigError("a genesis block has number 0 and the hash of its data")
         block = common_pb2.Block()
         block.CopyFrom(genesis)
-        block_tools.set_commit_metadata(block, bytes([transaction_pb2.VALID]), b"")
+        block_tools.set_commit_metadata(block, bytes([_VALID]), b"")
         header = block_tools.channel_header_of(block.data.data[0])
-        transaction = CommittedTransaction(header.tx_id if header else "", 0, common_pb2.CONFIG, transaction_pb2.VALID)
+        transaction = CommittedTransaction(header.tx_id if header else "", 0, common_pb2.CONFIG, _VALID)
         return cls(ChannelLedger.create(path, config.channel_id, Commit(block, (transaction,), BlockUpdates())), config)
 
     @classmethod
@@ -82,9 +84,7 @@ class Channel:
         expected = None if genesis is None else block_tools.header_hash(genesis.header)
         ledger = ChannelLedger.open(path, expected)
         try:
-            newest = ledger.newest
-            at = newest.header.number if is_config_block(newest) else block_tools.last_config(newest)
-            return cls(ledger, ChannelConfig.from_block(ledger.block(at)))
+            return cls(ledger, ChannelConfig.from_block(_config_block(ledger)))
         except ConfigError as error:
             ledger.abandon()
             raise LedgerCorruptError(f"{path.name} has no readable configuration: restore it from a copy") from error
@@ -136,7 +136,7 @@ class Channel:
             block_tools.set_commit_metadata(block, flags, commit_hash(flags, result.updates, previous))
             private = _PrivateEffects(self, block.header.number)
             for position, transaction in enumerate(result.transactions):
-                if transaction.code == transaction_pb2.VALID:
+                if transaction.code == _VALID:
                     private.add(position, transaction)
             updates = private.block_updates(result.updates)
             transactions = tuple(
@@ -153,6 +153,16 @@ class Channel:
         """Wait for what is being written and close the file."""
         async with self._committing:
             await self.ledger.close()
+
+
+def _config_block(ledger: ChannelLedger) -> common_pb2.Block:
+    """Find the newest configuration block that was valid."""
+    number = ledger.height - 1
+    while True:
+        block = ledger.block(number)
+        if number == 0 or (is_config_block(block) and block_tools.transaction_flags(block) == bytes([_VALID])):
+            return block
+        number = min(number - 1, block_tools.last_config(block))
 
 
 class _PrivateEffects:

@@ -10,11 +10,8 @@ If no policy was asked at all (nothing written), the chaincode's must hold. Each
 
 from collections.abc import Callable, Iterator, Sequence
 
-from fabric_protos.common import policies_pb2
-from google.protobuf.message import DecodeError
-
 from goldengrain.network.embedded.config import ChannelConfig
-from goldengrain.network.embedded.definitions import LIFECYCLE, ChaincodeDefinitions
+from goldengrain.network.embedded.definitions import ChaincodeDefinitions
 from goldengrain.network.embedded.errors import PolicyError, PolicySyntaxError
 from goldengrain.network.embedded.msp import Identity
 from goldengrain.network.embedded.policies import Policy, SignedData, valid_identities
@@ -28,14 +25,6 @@ VALIDATION_PARAMETER = "VALIDATION_PARAMETER"
 def key_policy(value: VersionedValue | None) -> bytes:
     """Return a key's own policy, empty if it has none."""
     return b"" if value is None else decode_metadata(value.metadata).get(VALIDATION_PARAMETER, b"")
-
-
-def key_policy_members(policy: bytes) -> policies_pb2.SignaturePolicyEnvelope:
-    """Decode a key's own policy; raises PolicySyntaxError."""
-    try:
-        return policies_pb2.SignaturePolicyEnvelope.FromString(policy)
-    except DecodeError as error:
-        raise PolicySyntaxError(f"the key's VALIDATION_PARAMETER is no policy: {error}") from error
 
 
 class EndorsementValidator:
@@ -129,6 +118,3 @@ def _written_keys(written: NamespaceRwSet | None) -> Iterator[StateKey]:
             yield StateKey(written.namespace, part.name, hashed.key_hash)
         for hashed_note in part.hashed.metadata_writes:
             yield StateKey(written.namespace, part.name, hashed_note.key_hash)
-
-
-__all__ = ["LIFECYCLE", "VALIDATION_PARAMETER", "EndorsementValidator", "key_policy", "key_policy_members"]

@@ -33,7 +33,6 @@ from google.protobuf.message import DecodeError
 from goldengrain.network.embedded import blocks as block_tools
 from goldengrain.network.embedded.blocks import BlockSigner
 from goldengrain.network.embedded.channel import Channel
-from goldengrain.network.embedded.config import is_config_block
 from goldengrain.network.embedded.config_update import next_config
 from goldengrain.network.embedded.cutter import Queued, cut
 from goldengrain.network.embedded.errors import (
@@ -88,8 +87,6 @@ class Orderer:
         self._stopping = False
         self._ordering: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None
-        newest = channel.ledger.newest
-        self._last_config = newest.header.number if is_config_block(newest) else block_tools.last_config(newest)
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -291,10 +288,9 @@ class Orderer:
             await ledger.dequeue([entry.sequence for entry in batch])
             return
         block = block_tools.make_block(ledger.height, ledger.last_hash, envelopes)
-        last_config = ledger.height if batch[0].is_config else self._last_config
+        last_config = ledger.height if batch[0].is_config else self._channel.config.block_number
         block_tools.sign_block(block, self._signer, last_config)
         await self._channel.commit(block, ordered_through=batch[-1].sequence)
-        self._last_config = last_config
 
     def _still_good(self, entry: Queued) -> bytes | None:
         """Return the envelope to put into the block, None for one that the present configuration doesn't accept."""

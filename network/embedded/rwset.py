@@ -6,7 +6,7 @@ are replaced by the hash of their concatenation, one level up.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fabric_protos.ledger.rwset import rwset_pb2
@@ -136,8 +136,3 @@ def summarize(reads: Iterable[kv_rwset_pb2.KVRead]) -> kv_rwset_pb2.RangeQueryIn
         summary.add(read)
     summary.finish(info)
     return info
-
-
-def namespaces(results: bytes) -> Iterator[str]:
-    """The namespaces of a serialised rwset.TxReadWriteSet."""
-    return (entry.namespace for entry in rwset_pb2.TxReadWriteSet.FromString(results).ns_rwset)

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from fabric_protos.ledger.rwset import rwset_pb2
 from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2
 
-from goldengrain.network.embedded.endorsement import VALIDATION_PARAMETER
+from goldengrain.network.embedded.endorsement import VALIDATION_PARAMETER, key_policy
 from goldengrain.network.embedded.errors import SimulationError
 from goldengrain.network.embedded.ledger import Snapshot
 from goldengrain.network.embedded.rwset import RangeSummary, encode_version, kv_read
@@ -286,7 +286,7 @@ class TxSimulator:
         plain: set[tuple[str, str]] = set()
         for key in self._written_keys():
             value = self._snapshot.get(key)
-            policy = decode_metadata(value.metadata).get(VALIDATION_PARAMETER) if value is not None else None
+            policy = key_policy(value)
             if policy:
                 policies.setdefault((key.namespace, key.collection), set()).add(policy)
             else:

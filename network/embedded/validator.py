@@ -88,7 +88,7 @@ class ConfigChecker(Protocol):
         """Return the configuration it makes; raises ConfigError."""
 
 
-class _Refused(Exception):  # noqa: N818 - not an error: how a check ends with a code
+class _Refused(Exception):
     def __init__(self, code: Code) -> None:
         super().__init__(transaction_pb2.TxValidationCode.Name(code))
         self.code = code

@@ -364,3 +364,22 @@ async def test_an_organisation_can_leave_the_channel(
     await asyncio.wait_for(channel.ledger.wait_for_transaction(stayer.tx_id), 5)
     assert channel.ledger.transaction_status(leaver.tx_id) is None
     await settled(orderer, 0)
+
+
+async def test_an_invalid_configuration_block_changes_nothing(consortium: Consortium, channel: Channel) -> None:
+    """A configuration that doesn't follow the present one is committed as invalid, also over a restart."""
+    stale = channel.ledger.block(0).data.data[0]
+    forged = changed(stale, lambda header: None, consortium.orderer_admin)
+    message = common_pb2.Envelope.FromString(forged)
+    payload = common_pb2.Payload.FromString(message.payload)
+    payload.header.signature_header = common_pb2.SignatureHeader(
+        creator=consortium.orderer_admin.identity, nonce=b"nonce"
+    ).SerializeToString()
+    raw = payload.SerializeToString()
+    envelope = common_pb2.Envelope(payload=raw, signature=consortium.orderer_admin.sign(raw)).SerializeToString()
+    assert await consortium.commit(channel, envelope) == ["INVALID_CONFIG_TRANSACTION"]
+    assert channel.config.block_number == 0
+    await channel.close()
+    again = Channel.open(channel.ledger.path)
+    assert (again.height, again.config.block_number) == (3, 0)
+    await again.close()

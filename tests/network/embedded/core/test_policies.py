@@ -181,6 +181,6 @@ def test_incomplete_configurations_are_refused(config: ChannelConfig) -> None:
             ChannelConfig("market", changed)
     changed.CopyFrom(config.config)
     members = changed.channel_group.groups["Application"].groups
-    del members[sorted(members)[0]].values["MSP"]
+    del members[min(members)].values["MSP"]
     with pytest.raises(ConfigError):
         ChannelConfig("market", changed)
