@@ -43,6 +43,19 @@ class Ca:
         certificate = builder.sign(self._key, hashes.SHA256())
         return Issued(certificate.public_bytes(serialization.Encoding.PEM), key_pem(key))
 
+    def signed_by(self, other: Ca) -> x509.Certificate:
+        """This CA's certificate as an intermediate of another one."""
+        builder = _builder(self._subject, other._subject, self._key.public_key())
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        return builder.sign(other._key, hashes.SHA256())
+
+    def revocation_list(self, *serials: int) -> bytes:
+        builder = x509.CertificateRevocationListBuilder(self._subject, _START, _END)
+        for serial in serials:
+            revoked = x509.RevokedCertificateBuilder(serial, _START).build()
+            builder = builder.add_revoked_certificate(revoked)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
     def credentials(self, msp_id: str, common_name: str, unit: str) -> Credentials:
         issued = self.issue(common_name, unit)
         return credentials_from_pem(msp_id, issued.certificate, issued.key)
