@@ -1,0 +1,74 @@
+"""The two chaincodes that the conformance tests deploy, and the test that a server speaks TLS.
+
+`key_value` and `scripted` are what a module's fixtures of the same meaning yield; each deploys and runs a program.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fabric_protos.peer import collection_pb2
+
+from goldengrain.network.home import Home
+from goldengrain.network.lifecycle import deploy
+from tests.chaincode.shim.certificates import Authority
+from tests.conformance.chaincode import ChaincodeProgram, free_port
+from tests.conformance.deployed import Deployed
+from tests.conformance.scripted import collections
+
+EXAMPLE = "goldengrain.chaincode.shim.example"
+SCRIPT = "tests.conformance.script_program"
+
+
+@asynccontextmanager
+async def running(
+    home: Home,
+    module: str,
+    name: str,
+    *ready: str,
+    private: collection_pb2.CollectionConfigPackage | None = None,
+    tls_root: bytes | None = None,
+    environment: dict[str, str] | None = None,
+) -> AsyncIterator[Deployed]:
+    """Deploy a chaincode, run its program, and wait until the call `ready` commits everywhere."""
+    async with ChaincodeProgram(module, free_port(), home.logs / f"{name}.log", environment) as program:
+        deployment = await deploy(home, name, "1.0", program.address, collections=private, tls_root=tls_root)
+        await program.start(deployment.package_id)
+        found = Deployed(home, name, deployment.package_id, program)
+        await found.wait_ready(*ready)
+        yield found
+
+
+@asynccontextmanager
+async def key_value(home: Home) -> AsyncIterator[Deployed]:
+    async with running(home, EXAMPLE, "kv", "put", "ready", "1") as found:
+        yield found
+
+
+@asynccontextmanager
+async def scripted(home: Home) -> AsyncIterator[Deployed]:
+    async with running(home, SCRIPT, "script", "script", '[["put", "ready", "1"]]', private=collections()) as found:
+        yield found
+
+
+class ChaincodeOverTls:
+    """Mixed into a test class per network, as the contracts are."""
+
+    async def test_peers_reach_a_chaincode_server_over_tls(self, deployed: Deployed) -> None:
+        authority = Authority()
+        certificate, key = authority.issue("127.0.0.1")
+        folder = deployed.home.path / "chaincode-tls"
+        folder.mkdir()
+        for name, content in (("cert.pem", certificate), ("key.pem", key)):
+            (folder / name).write_bytes(content)
+        environment = {
+            "CHAINCODE_TLS_DISABLED": "false",
+            "CHAINCODE_TLS_CERT": str(folder / "cert.pem"),
+            "CHAINCODE_TLS_KEY": str(folder / "key.pem"),
+        }
+        async with (
+            running(
+                deployed.home, EXAMPLE, "tls", "put", "over", "tls", tls_root=authority.pem, environment=environment
+            ) as found,
+            found.contract() as contract,
+        ):
+            assert await contract.evaluate("get", "over") == b"tls"

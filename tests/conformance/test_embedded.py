@@ -1,0 +1,56 @@
+"""Our client, our lifecycle and our shim on the embedded network: what holds on Fabric's own peers holds here.
+
+`test_real_fabric.py` runs the same contracts.
+"""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from goldengrain.network import runtime
+from goldengrain.network.home import Home
+from tests.conformance import programs
+from tests.conformance.deployed import Deployed
+from tests.conformance.key_value import KeyValueContract
+from tests.conformance.scripted import ScriptedContract, evaluate
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Home]:
+    home = Home(tmp_path_factory.mktemp("embedded") / "home")
+    runtime.up(home)
+    try:
+        yield home
+    finally:
+        runtime.down(home)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def deployed(home: Home) -> AsyncIterator[Deployed]:
+    async with programs.key_value(home) as found:
+        yield found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def scripted(deployed: Deployed) -> AsyncIterator[Deployed]:
+    async with programs.scripted(deployed.home) as found:
+        yield found
+
+
+class TestKeyValueOnTheEmbeddedNetwork(KeyValueContract):
+    pass
+
+
+class TestScriptsOnTheEmbeddedNetwork(ScriptedContract):
+    async def test_history_tells_every_change(self, scripted: Deployed) -> None:
+        """The embedded network keeps no history database, which a real peer may be without too."""
+        async with scripted.contract() as contract:
+            (refusal,) = await evaluate(contract, ["history", "told"])
+        assert "history database not enabled" in refusal["error"]
+
+
+class TestTlsOnTheEmbeddedNetwork(programs.ChaincodeOverTls):
+    pass
