@@ -26,8 +26,6 @@ The tree::
         └── EnclaveUnreachable              no enclave answers behind the socket
 """
 
-# ruff: noqa: N818 - a refusal is named for what was wrong
-
 from __future__ import annotations
 
 from typing import ClassVar

@@ -1,7 +1,8 @@
 """Runs models in worker processes: one process per model, the next one already waiting.
 
-A crash of the engine is taken for the model's fault only when it happens twice in a row, in two fresh processes; a
-worker that is killed from outside, out of memory or out of time is the machine's fault, and nothing is signed.
+A crash of the engine is taken for the model's fault only when two fresh processes crash on it; a worker that is killed
+from outside, out of memory or out of time is the machine's fault, and nothing is signed. A waiting worker that died
+before it was given anything is replaced.
 """
 
 from __future__ import annotations
@@ -36,8 +37,12 @@ _CRASHES = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL, -s
 _COMMAND = (sys.executable, "-m", "goldengrain.enclave.worker")
 
 
-class _Crashed(Exception):  # noqa: N818 - never leaves this module
+class _Crashed(Exception):
     """The worker died of itself."""
+
+
+class _NeverReady(Exception):
+    """The worker ended before it was given anything."""
 
 
 class Runner:
@@ -68,18 +73,21 @@ class Runner:
         """
         request = {"interface": interface.to_json(), "limits": limits.to_json(), "seconds": seconds}
         frames = (json.dumps(request).encode(), model, np.ascontiguousarray(inputs).tobytes())
+        crashes = 0
         for _ in range(2):
             worker = await self._take()
             try:
                 return await asyncio.wait_for(_serve(worker, frames), seconds)
             except _Crashed:
+                crashes += 1
+            except _NeverReady:
                 continue
             except TimeoutError as error:
-                raise OutOfTime(
-                    f"the model ran for more than {seconds} s: this machine is too slow or too busy"
-                ) from error
+                raise OutOfTime(f"the model ran for over {seconds} s: this machine is too slow or too busy") from error
             finally:
                 await _end(worker)
+        if crashes < 2:
+            raise WorkerLost("no worker stays alive: is the extra `enclave` installed, is there memory?")
         raise ModelCrashes("the model crashes the engine")
 
     def _prepare(self) -> None:
@@ -110,7 +118,9 @@ async def _serve(worker: asyncio.subprocess.Process, frames: tuple[bytes, ...]) 
         raise WorkerLost("the worker has no pipes")
     try:
         if await asyncio.wait_for(read_frame(worker.stdout, 0), START_SECONDS) is None:
-            raise WorkerLost("the worker ended before it was ready: is the extra `enclave` installed?")
+            raise _NeverReady
+        if worker.returncode is not None:
+            raise _NeverReady
         for data in frames:
             worker.stdin.write(frame(data))
             await worker.stdin.drain()

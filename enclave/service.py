@@ -97,8 +97,8 @@ class Service:
                 writer.write(frame(_failure(RequestRefused("too many connections at once; close some"))))
                 return
             await self._converse(reader, writer)
-        except ConnectionError:
-            pass
+        except (ConnectionError, asyncio.CancelledError):
+            return  # cancelled by `drain`: the task is the connection's own, and ends here
         finally:
             writer.close()
 

@@ -128,7 +128,7 @@ class TicketVerifier:
 
     def _check_channel(self, parts: PreparedTransaction) -> None:
         header = parts.channel_header
-        if header.type != common.ENDORSER_TRANSACTION or header.version or header.epoch:
+        if header.type != common.ENDORSER_TRANSACTION or header.epoch:
             raise TicketChannelMismatch("the ticket's channel header is not that of an endorser transaction")
         if header.channel_id != self.bundle.channel:
             raise TicketChannelMismatch(

@@ -1,7 +1,5 @@
 """What can go wrong where models are trained."""
 
-# ruff: noqa: N818 - a refusal is named for what was wrong
-
 from __future__ import annotations
 
 from goldengrain.enclave.errors import EnclaveError

@@ -66,7 +66,6 @@ def _namespace(name: str, **fields: object) -> Callable[[Parts], None]:
 INPUT = "invocation.chaincode_spec.input"
 BEFORE: dict[str, tuple[Callable[[Parts], object], type[errors.TicketRefused]]] = {
     "config transaction": (_set("header.type", common.CONFIG), errors.TicketChannelMismatch),
-    "header version 1": (_set("header.version", 1), errors.TicketChannelMismatch),
     "epoch 1": (_set("header.epoch", 1), errors.TicketChannelMismatch),
     "another channel": (_set("header.channel_id", "other"), errors.TicketChannelMismatch),
     "another contract in the header": (_set("extension.chaincode_id.name", "other"), errors.TicketChannelMismatch),

@@ -1,0 +1,351 @@
+"""Whole jobs in one process: each outcome of section 5, and what makes the enclave sign nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from goldengrain.chaincode.protocol import digests, sealing, stream
+from goldengrain.chaincode.protocol.policy import TrustBundle
+from goldengrain.chaincode.protocol.report import Outcome, Report
+from goldengrain.enclave import errors, runner
+from goldengrain.enclave.dataset import pack
+from goldengrain.enclave.evaluate import evaluate
+from goldengrain.enclave.job import Bench, SignedReport
+from goldengrain.enclave.keys import EnclaveKeys
+from goldengrain.enclave.runner import Runner
+
+from .fabric import Forge
+from .market import INTERFACE, LIMITS, Deal, examples, model_bytes
+
+
+@pytest.fixture
+async def workers() -> AsyncIterator[Runner]:
+    async with Runner() as made:
+        yield made
+
+
+@pytest.fixture
+def bench(workers: Runner, keys: EnclaveKeys, bundle: TrustBundle) -> Bench:
+    return Bench(keys, bundle, workers)
+
+
+async def run(bench: Bench, forge: Forge, deal: Deal, **files: bytes) -> SignedReport:
+    ticket = forge.ticket(deal.payload(), bench.tickets.nonces.make())
+    return await bench.run(ticket, deal.files(**files))
+
+
+def report_of(deal: Deal, signed: SignedReport) -> Report:
+    return Report.of(deal.task, deal.order, deal.payload().ticket, signed.result)
+
+
+async def test_pass_carries_score_locked_key_and_model(bench: Bench, forge: Forge, deal: Deal) -> None:
+    signed = await run(bench, forge, deal)
+    assert signed.result.outcome is Outcome.PASS
+    assert signed.result.score == 900_000
+    assert signed.result.model == digests.sha256(model_bytes())
+    report_of(deal, signed).verify(signed.signature)
+    order = deal.order.digest()
+    key = sealing.unlock_key(deal.provider, signed.result.locked, deal.secret, order, deal.keys.enclave)
+    model = bytes(stream.decrypt(key, deal.ciphertext))
+    container = pack(*examples(), name="tiny")
+    assert evaluate(model, container, deal.task.spec, deal.task.eta) == signed.result.score
+
+
+async def test_same_job_again_gives_the_same_score_and_a_changed_report_doesn_t_verify(
+    bench: Bench, forge: Forge, deal: Deal
+) -> None:
+    first, second = await run(bench, forge, deal), await run(bench, forge, deal)
+    assert (first.result.score, first.result.model) == (second.result.score, second.result.model)
+    changed = replace(first, result=replace(first.result, score=901_000))
+    with pytest.raises(Exception, match="not signed"):
+        report_of(deal, changed).verify(changed.signature)
+
+
+async def test_score_at_the_threshold_passes_and_below_is_declined_without_a_trace(
+    bench: Bench, forge: Forge, deal: Deal, capfd: pytest.CaptureFixture[str]
+) -> None:
+    at = await run(bench, forge, replace(deal, threshold=900_000))
+    below = await run(bench, forge, replace(deal, threshold=901_000))
+    assert at.result.outcome is Outcome.PASS
+    assert below.result.outcome is Outcome.DECLINED
+    assert (below.result.score, below.result.locked, below.result.model, below.reason) == (0, b"", None, "")
+    report_of(replace(deal, threshold=901_000), below).verify(below.signature)
+    assert "900" not in str(below.to_json()).replace(below.signature.hex(), "").replace(below.offer.hex(), "")
+    assert capfd.readouterr() == ("", "")
+
+
+def _sealed_again(deal: Deal, key: bytes, secret: bytes, info: bytes) -> Deal:
+    public = deal.keys.encryption.public
+    return replace(deal, model_envelope=sealing.seal(public, key + secret, info))
+
+
+def _with_ciphertext(deal: Deal, ciphertext: bytes, **order: Any) -> Deal:
+    made = replace(deal.order, ciphertext=digests.sha256(ciphertext), **({"size": len(ciphertext)} | order))
+    envelope = sealing.seal_model(deal.keys.encryption.public, deal.key, deal.secret, made.digest())
+    return replace(deal, order=made, ciphertext=ciphertext, model_envelope=envelope)
+
+
+def _flipped(data: bytes, position: int) -> bytes:
+    changed = bytearray(data)
+    changed[position] ^= 1
+    return bytes(changed)
+
+
+def _swapped_chunks(deal: Deal) -> bytes:
+    body, chunk = deal.ciphertext[15:], 1024 + 16
+    model = stream.encrypt(deal.key, model_bytes() + bytes(3_000), chunk_size=1024)
+    head, body = model[:15], model[15:]
+    return head + body[chunk : 2 * chunk] + body[:chunk] + body[2 * chunk :]
+
+
+def _with_model(model: bytes) -> Callable[[Deal], Deal]:
+    return lambda deal: _with_ciphertext(deal, stream.encrypt(deal.key, model, chunk_size=1024))
+
+
+FAILED: dict[str, tuple[Callable[[Deal], Deal], type[errors.ModelRefused]]] = {
+    "an envelope for another order": (
+        lambda d: _sealed_again(d, d.key, d.secret, bytes(32)),
+        errors.ModelEnvelopeWrong,
+    ),
+    "an envelope with another K": (
+        lambda d: _sealed_again(d, bytes(32), d.secret, d.order.digest()),
+        errors.ModelEnvelopeWrong,
+    ),
+    "an envelope with another r": (
+        lambda d: _sealed_again(d, d.key, bytes(32), d.order.digest()),
+        errors.ModelEnvelopeWrong,
+    ),
+    "an envelope with too little inside": (
+        lambda d: _sealed_again(d, d.key, b"", d.order.digest()),
+        errors.ModelEnvelopeWrong,
+    ),
+    "an envelope of noise": (lambda d: replace(d, model_envelope=bytes(1200)), errors.ModelEnvelopeWrong),
+    "a changed ciphertext": (
+        lambda d: _with_ciphertext(d, _flipped(d.ciphertext, 40)),
+        errors.ModelCiphertextWrong,
+    ),
+    "a changed header": (lambda d: _with_ciphertext(d, _flipped(d.ciphertext, 10)), errors.ModelCiphertextWrong),
+    "a ciphertext cut short": (lambda d: _with_ciphertext(d, d.ciphertext[:-1]), errors.ModelCiphertextWrong),
+    "a ciphertext with a tail": (lambda d: _with_ciphertext(d, d.ciphertext + b"x"), errors.ModelCiphertextWrong),
+    "chunks in another order": (lambda d: _with_ciphertext(d, _swapped_chunks(d)), errors.ModelCiphertextWrong),
+    "another size than the offer's": (
+        lambda d: _with_ciphertext(d, d.ciphertext, size=len(d.ciphertext) + 1),
+        errors.ModelCiphertextWrong,
+    ),
+    "another chunk size than the offer's": (
+        lambda d: _with_ciphertext(d, d.ciphertext, chunk_size=2048),
+        errors.ModelCiphertextWrong,
+    ),
+    "a model that is too large": (_with_model(bytes(LIMITS.model_bytes + 1)), errors.ModelTooLarge),
+    "a model that is a pickle": (_with_model(b"\x80\x04\x95" + bytes(20) + b"."), errors.ModelUnparsable),
+    "an empty model": (_with_model(b""), errors.ModelUnparsable),
+    "a model of another interface": (
+        _with_model(model_bytes(opsets={"": 1})),
+        errors.ModelVersionRefused,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAILED)
+async def test_developers_fault_is_signed_as_failed(name: str, bench: Bench, forge: Forge, deal: Deal) -> None:
+    change, refusal = FAILED[name]
+    faulty = change(deal)
+    signed = await run(bench, forge, faulty)
+    assert signed.result.outcome is Outcome.FAILED
+    assert signed.reason == refusal.code
+    report_of(faulty, signed).verify(signed.signature)
+
+
+def _dataset(deal: Deal, container: bytes | None = None, **spec: Any) -> Deal:
+    return Deal.make(deal.bundle, deal.keys, container=container, spec=spec)
+
+
+def _other_dataset_key(deal: Deal) -> Deal:
+    envelope = sealing.seal_dataset_key(deal.keys.encryption.public, bytes(32), deal.task.digest())
+    return replace(deal, dataset_envelope=envelope)
+
+
+def _for_another_task(deal: Deal) -> Deal:
+    envelope = sealing.seal_dataset_key(deal.keys.encryption.public, deal.dataset.key, bytes(32))
+    return replace(deal, dataset_envelope=envelope)
+
+
+UNUSABLE: dict[str, tuple[Callable[[Deal], Deal], type[errors.DatasetRefused]]] = {
+    "an envelope for another task": (_for_another_task, errors.DatasetEnvelopeWrong),
+    "an envelope with another key": (_other_dataset_key, errors.DatasetEnvelopeWrong),
+    "an envelope of noise": (lambda d: replace(d, dataset_envelope=bytes(1168)), errors.DatasetEnvelopeWrong),
+    "no container": (lambda d: _dataset(d, b"noise" * 20), errors.DatasetMalformed),
+    "another number of samples": (lambda d: _dataset(d, samples=39), errors.DatasetMismatch),
+    "labels below zero": (
+        lambda d: _dataset(d, pack(examples()[0], examples()[1] - 9, name="x")),
+        errors.DatasetMismatch,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+async def test_providers_fault_is_signed_as_unusable(name: str, bench: Bench, forge: Forge, deal: Deal) -> None:
+    change, refusal = UNUSABLE[name]
+    faulty = change(deal)
+    signed = await run(bench, forge, faulty)
+    assert signed.result.outcome is Outcome.UNUSABLE
+    assert signed.reason == refusal.code
+    report_of(faulty, signed).verify(signed.signature)
+
+
+async def test_plaintext_of_another_digest_is_the_providers_fault(bench: Bench, forge: Forge, deal: Deal) -> None:
+    ciphertext = stream.encrypt(deal.dataset.key, pack(examples()[0], examples(10)[1], name="swapped"))
+    found = replace(deal.dataset.digests, ciphertext=digests.sha256(ciphertext))
+    task = replace(deal.task, dataset=found)
+    order = replace(deal.order, task=task.digest())
+    public = deal.keys.encryption.public
+    faulty = replace(
+        deal,
+        task=task,
+        order=order,
+        dataset=replace(deal.dataset, digests=found, ciphertext=ciphertext),
+        model_envelope=sealing.seal_model(public, deal.key, deal.secret, order.digest()),
+        dataset_envelope=sealing.seal_dataset_key(public, deal.dataset.key, task.digest()),
+    )
+    signed = await run(bench, forge, faulty)
+    assert (signed.result.outcome, signed.reason) == (Outcome.UNUSABLE, errors.DatasetUndecryptable.code)
+
+
+@pytest.mark.parametrize("file", ["model", "dataset", "model_envelope", "dataset_envelope"])
+async def test_host_that_brings_other_bytes_gets_no_signature(
+    file: str, bench: Bench, forge: Forge, deal: Deal
+) -> None:
+    with pytest.raises(errors.HostBytesRefused):
+        await run(bench, forge, deal, **{file: b"something else"})
+
+
+async def test_refused_ticket_signs_nothing(bench: Bench, forge: Forge, deal: Deal) -> None:
+    with pytest.raises(errors.TicketNonceUnknown):
+        await bench.run(forge.ticket(deal.payload(), bytes(32)), deal.files())
+
+
+# --- the process that runs models ------------------------------------------------------------------------------------
+
+
+async def test_hostile_model_fails_and_the_next_one_runs(bench: Bench, forge: Forge, deal: Deal) -> None:
+    hostile = await run(bench, forge, _with_model(b"\x08\x09" + os.urandom(200))(deal))
+    assert hostile.result.outcome is Outcome.FAILED
+    assert (await run(bench, forge, deal)).result.outcome is Outcome.PASS
+
+
+async def _killed(workers: Runner, number: int) -> None:
+    """Kill the waiting worker."""
+    assert workers._spare is not None
+    spare = await workers._spare
+    os.kill(spare.pid, number)
+    await spare.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+async def test_waiting_worker_that_died_is_replaced(number: int, bench: Bench, forge: Forge, deal: Deal) -> None:
+    await _killed(bench.runner, number)
+    assert (await run(bench, forge, deal)).result.outcome is Outcome.PASS
+
+
+def _stand_in(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    """Have the runner start another program in place of the worker."""
+    program = f"import os, signal, struct, sys, time\nos.write(1, bytes(4))\n{body}\n"
+    monkeypatch.setattr(runner, "_COMMAND", (runner.sys.executable, "-c", program))
+
+
+async def test_two_crashes_in_a_row_are_the_models_fault(
+    monkeypatch: pytest.MonkeyPatch, forge: Forge, deal: Deal, keys: EnclaveKeys, bundle: TrustBundle
+) -> None:
+    _stand_in(monkeypatch, "sys.stdin.buffer.read(9); os.kill(os.getpid(), signal.SIGSEGV)")
+    async with Runner() as workers:
+        signed = await run(Bench(keys, bundle, workers), forge, deal)
+    assert (signed.result.outcome, signed.reason) == (Outcome.FAILED, errors.ModelCrashes.code)
+
+
+async def test_worker_killed_from_outside_signs_nothing(
+    monkeypatch: pytest.MonkeyPatch, forge: Forge, deal: Deal, keys: EnclaveKeys, bundle: TrustBundle
+) -> None:
+    _stand_in(monkeypatch, "sys.stdin.buffer.read(9); os.kill(os.getpid(), signal.SIGKILL)")
+    async with Runner() as workers:
+        with pytest.raises(errors.WorkerLost):
+            await run(Bench(keys, bundle, workers), forge, deal)
+
+
+async def test_one_crash_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, forge: Forge, deal: Deal, keys: EnclaveKeys, bundle: TrustBundle
+) -> None:
+    mark = tmp_path / "crashed"
+    crash = f"import os, sys, signal\nif not os.path.exists({str(mark)!r}):\n    open({str(mark)!r}, 'w').close()\n"
+    crash += "    os.write(1, bytes(4)); sys.stdin.buffer.read(9); os.kill(os.getpid(), signal.SIGSEGV)\n"
+    work = "import goldengrain.enclave.worker as w\nsys.exit(w.main())\n"
+    monkeypatch.setattr(runner, "_COMMAND", (runner.sys.executable, "-c", crash + work))
+    async with Runner() as workers:
+        assert (await run(Bench(keys, bundle, workers), forge, deal)).result.outcome is Outcome.PASS
+
+
+async def test_job_out_of_time_signs_nothing(
+    monkeypatch: pytest.MonkeyPatch, forge: Forge, deal: Deal, keys: EnclaveKeys, bundle: TrustBundle
+) -> None:
+    _stand_in(monkeypatch, "time.sleep(60)")
+    async with Runner() as workers:
+        with pytest.raises(errors.OutOfTime):
+            await run(Bench(keys, bundle, workers, seconds=1), forge, deal)
+
+
+async def test_worker_that_never_starts_signs_nothing(
+    monkeypatch: pytest.MonkeyPatch, forge: Forge, deal: Deal, keys: EnclaveKeys, bundle: TrustBundle
+) -> None:
+    monkeypatch.setattr(runner, "_COMMAND", (runner.sys.executable, "-c", ""))
+    async with Runner() as workers:
+        with pytest.raises(errors.WorkerLost, match="extra"):
+            await run(Bench(keys, bundle, workers), forge, deal)
+
+
+async def test_memory_beyond_the_limit_signs_nothing() -> None:
+    """The limit is the worker's own; counted memory keeps honest models far from it."""
+    program = (
+        "import goldengrain.enclave.worker as w, sys\nw.run_model = lambda *a: bytearray(8 << 30)\nsys.exit(w.main())\n"
+    )
+    previous, runner._COMMAND = runner._COMMAND, (runner.sys.executable, "-c", program)
+    try:
+        async with Runner() as workers:
+            with pytest.raises(errors.OutOfMemory):
+                await workers.run(b"x", INTERFACE, LIMITS, np.zeros((1, 4), np.float32))
+    finally:
+        runner._COMMAND = previous
+
+
+async def test_worker_can_write_no_file(tmp_path: Any) -> None:
+    target = tmp_path / "stolen"
+    program = (
+        "import goldengrain.enclave.worker as w, sys\n"
+        "from goldengrain.enclave.errors import ModelNotRunnable\n"
+        f"def steal(*a):\n    try:\n        open({str(target)!r}, 'w').write('x' * 9999)\n"
+        "    except OSError as error:\n        raise ModelNotRunnable(str(error))\n"
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "w.run_model = steal\nsys.exit(w.main())\n"
+    )
+    previous, runner._COMMAND = runner._COMMAND, (runner.sys.executable, "-c", program)
+    try:
+        async with Runner() as workers:
+            with pytest.raises(errors.ModelNotRunnable, match="too large"):
+                await workers.run(b"x", INTERFACE, LIMITS, np.zeros((1, 4), np.float32))
+    finally:
+        runner._COMMAND = previous
+    assert not target.exists() or target.read_bytes() == b""
+
+
+async def test_several_models_run_one_after_another(workers: Runner) -> None:
+    inputs, _ = examples()
+    runs = [workers.run(model_bytes(), INTERFACE, LIMITS, inputs) for _ in range(3)]
+    first, *rest = await asyncio.gather(*runs)
+    assert all((first == other).all() for other in rest)
