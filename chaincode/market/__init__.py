@@ -6,6 +6,6 @@ chaincode shim, `memory` in one process for tests and simulations. Both run the 
 
     command (protocol.commands)  ->  rule  ->  reads (at most 3)  ->  Effects(writes, event, result)
 
-`contract` lists the functions; the rules are in `governance`, `credits`, `enclaves`, `tasks`, `offers`, `benchmarks`,
-`settlement`, `queries`. `keys` says which key holds what, `records` what is in it.
+`contract` lists the functions; the rules are in `governance`, `credits`, `enclaves`, `tasks`, `offers`, `claims`,
+`reports`, `settlement` and `queries`. `keys` says which key holds what, `records` what is in it.
 """

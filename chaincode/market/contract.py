@@ -7,17 +7,16 @@ from types import MappingProxyType
 from typing import Any
 
 from goldengrain.chaincode.market import (
-    benchmarks,
+    claims,
     enclaves,
     governance,
     offers,
     queries,
+    reports,
     settlement,
     tasks,
 )
-from goldengrain.chaincode.market import (
-    credits as coins,
-)
+from goldengrain.chaincode.market.credits import transfer
 from goldengrain.chaincode.market.driver import Steps
 from goldengrain.chaincode.market.rules import Context, Rule
 from goldengrain.chaincode.protocol.commands import COMMANDS, FUNCTIONS, parse
@@ -27,7 +26,7 @@ RULES: Mapping[str, Callable[[Any, Context], Rule]] = MappingProxyType(
         "Bootstrap": governance.bootstrap,
         "Propose": governance.propose,
         "Vote": governance.vote,
-        "Transfer": coins.transfer,
+        "Transfer": transfer,
         "PutCollateral": enclaves.put_collateral,
         "Challenge": enclaves.challenge,
         "RegisterEnclave": enclaves.register_enclave,
@@ -40,15 +39,15 @@ RULES: Mapping[str, Callable[[Any, Context], Rule]] = MappingProxyType(
         "WithdrawOffer": offers.withdraw_offer,
         "Rewrap": offers.rewrap,
         "Receipt": offers.receipt,
-        "Claim": benchmarks.claim,
-        "Lapse": benchmarks.lapse,
-        "SubmitReport": benchmarks.submit_report,
+        "Claim": claims.claim,
+        "Lapse": claims.lapse,
+        "SubmitReport": reports.submit_report,
         "Expire": settlement.expire,
         "AwardOffer": settlement.award_offer,
         "Reveal": settlement.reveal,
         "Forfeit": settlement.forfeit,
         "Acknowledge": settlement.acknowledge,
-        "JobTicket": benchmarks.job_ticket,
+        "JobTicket": reports.job_ticket,
         "GetPolicy": queries.get_policy,
         "GetProposal": queries.get_proposal,
         "ListProposals": queries.list_proposals,

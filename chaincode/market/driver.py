@@ -1,19 +1,18 @@
 """Between a rule and whoever reads and writes for it: the same few steps on a peer and in memory.
 
-A rule asks for records and is sent them decoded; its driver sees names of keys and bytes. `run` is the loop for a
-reader that answers at once, `adapter` has the same loop around a peer's answers.
+A rule asks for records and is sent them decoded; its driver sees names of keys and bytes. The loop around `Steps` is in
+`adapter`, where a peer answers, and in `memory`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from goldengrain.chaincode.market.rules import MAX_READS, Effects, Found, Get, Rule, Scan
 from goldengrain.chaincode.protocol import canonical
 
 Request = Get | Scan[Any]
-Reader = Callable[[Request], Found]
 
 EVENT_VERSION = 1
 
@@ -47,14 +46,6 @@ class Steps:
         if self.effects is None:
             raise AssertionError("the rule has not ended")
         return self.effects
-
-
-def run(rule: Rule, read: Reader) -> Effects:
-    """Run a rule to its end with a reader that answers at once."""
-    steps = Steps(rule)
-    while steps.request is not None:
-        steps.send(read(steps.request))
-    return steps.done
 
 
 def found_keys(request: Get, values: Sequence[bytes | None]) -> Found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from goldengrain.chaincode.market import keys
-from goldengrain.chaincode.market.benchmarks import free_slot, require_offers_task
+from goldengrain.chaincode.market.claims import free_slot, require_offers_task
 from goldengrain.chaincode.market.credits import Till
 from goldengrain.chaincode.market.guards import require
 from goldengrain.chaincode.market.offers import free_seller, require_known

@@ -191,11 +191,12 @@ def test_collateral_is_verified_before_it_is_stored(world: World) -> None:
 RETIRED: list[tuple[dict[str, object], type[ContractError]]] = [
     ({"measurements": (word("new"),)}, EnclaveMeasurementRetired),
     ({"statuses": ("SWHardeningNeeded",)}, EnclaveStatusRetired),
+    ({"roots": (AttestationRoot(bytes(100)),)}, EnclaveStatusRetired),
     ({"bundle": word("new bundle")}, EnclaveBundleRetired),
 ]
 
 
-@pytest.mark.parametrize(("changes", "error"), RETIRED, ids=["measurement", "status", "bundle"])
+@pytest.mark.parametrize(("changes", "error"), RETIRED, ids=["measurement", "status", "root", "bundle"])
 def test_claim_and_report_look_at_the_enclave_again(
     world: World, task: bytes, changes: dict[str, object], error: type[ContractError]
 ) -> None:
