@@ -105,7 +105,8 @@ class ChaincodeTransaction:
     def _get_hash(self, request: chaincode_shim_pb2.GetState) -> bytes:
         if not request.collection:
             return b""
-        self._not_in_init()
+        if self._lookup(request.collection) is None:
+            raise self._undefined(request.collection)
         return self.simulator.get_private_hash(self.chaincode, request.collection, request.key) or b""
 
     def _get_metadata(self, request: chaincode_shim_pb2.GetStateMetadata) -> bytes:
@@ -239,15 +240,21 @@ class ChaincodeTransaction:
         if self.is_init:
             raise StateRequestError("private data APIs are not allowed in chaincode Init()")
 
-    def _find(self, name: str) -> Collection:
+    def _lookup(self, name: str) -> Collection | None:
         self._not_in_init()
         if name not in self._collections:
             self._collections[name] = self.collection(name)
-        collection = self._collections[name]
+        return self._collections[name]
+
+    def _undefined(self, name: str) -> StateRequestError:
+        return StateRequestError(
+            f"collection [{name}] not defined in the collection config for chaincode [{self.chaincode}]"
+        )
+
+    def _find(self, name: str) -> Collection:
+        collection = self._lookup(name)
         if collection is None and name.startswith("_implicit_org_"):
-            raise StateRequestError(
-                f"collection [{name}] not defined in the collection config for chaincode [{self.chaincode}]"
-            )
+            raise self._undefined(name)
         if collection is None:
             raise StateRequestError(f"collection {self.channel_id}/{self.chaincode}/{name} could not be found")
         return collection
