@@ -79,6 +79,13 @@ def ordered(files: dict[str, FileDescriptor]) -> list[FileDescriptor]:
     return list(done.values())
 
 
+def unshadowed(stub: str) -> str:
+    """The stub with ``collections.abc`` under a name that no field has (``collections`` is one of the lifecycle's)."""
+    return stub.replace("import collections.abc\n", "import collections.abc as _abc\n").replace(
+        "collections.abc.", "_abc."
+    )
+
+
 def request() -> plugin_pb2.CodeGeneratorRequest:
     files = modules()
     message = plugin_pb2.CodeGeneratorRequest()
@@ -103,7 +110,7 @@ def main() -> None:
         for file in response.file:
             path = STUBS / file.name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(file.content)
+            path.write_text(unshadowed(file.content))
     for folder in [target, *(path for path in target.rglob("*") if path.is_dir())]:
         (folder / "__init__.pyi").touch()
 

@@ -36,6 +36,7 @@ async def verified_transactions(networks: Iterable[Network]) -> list[LedgerTrans
 
     Raises:
         CheckFailed: where a block does not prove what it says, or peers differ.
+
     """
     seen: list[LedgerTransaction] | None = None
     for network in networks:
@@ -51,12 +52,13 @@ def check_acknowledged(ledger: Iterable[LedgerTransaction], acknowledged: Iterab
 
     Raises:
         CheckFailed: where a transaction is missing, or stands elsewhere or with another code.
+
     """
     by_id = {one.id: (one.block, one.code) for one in ledger}
     for transaction, block, code in acknowledged:
         if by_id.get(transaction) != (block, code):
             raise CheckFailed(
-                f"transaction {transaction} was reported {code} in block {block}; the ledger has {by_id.get(transaction)}"
+                f"{transaction} was reported {code} in block {block}; the ledger has {by_id.get(transaction)}"
             )
 
 

@@ -39,9 +39,7 @@ def page(result: Mapping[str, Any], schedule: PriceSchedule) -> str:
             "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>",
             f"<title>Golden Grain: {escape(result['dataset'])}</title><style>{_STYLE}</style>",
             "<h1>Golden Grain</h1>",
-            f"<p class=note>dataset {escape(result['dataset'])}, runtime {escape(result['runtime'])}, "
-            f"{len(result['organizations'])} organisations, {len(result['transactions'])} transactions, "
-            f"{result['timings_s']['total']:.1f} s</p>",
+            f"<p class=note>{escape(_facts(result))}</p>",
             label,
             "<h2>Score and price</h2>",
             curve(schedule, offers),
@@ -97,18 +95,25 @@ def curve(schedule: PriceSchedule, offers: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join([*parts, "</svg>"])
 
 
+def _facts(result: Mapping[str, Any]) -> str:
+    return (
+        f"dataset {result['dataset']}, runtime {result['runtime']}, {len(result['organizations'])} organisations, "
+        f"{len(result['transactions'])} transactions, {result['timings_s']['total']:.1f} s"
+    )
+
+
 def _offer_row(offer: Mapping[str, Any]) -> tuple[object, ...]:
     return (
         offer["developer"],
         offer["state"],
         _percent(offer["score_ppm"]),
-        "–" if offer["price"] is None else f"{offer['price']:,}",
+        "-" if offer["price"] is None else f"{offer['price']:,}",
         _percent(offer["bought_model_score_ppm"]),
     )
 
 
 def _percent(ppm: int | None) -> str:
-    return "–" if ppm is None else f"{ppm / 10_000:.4f} %"
+    return "-" if ppm is None else f"{ppm / 10_000:.4f} %"
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import builtins
-import collections.abc
+import collections.abc as _abc
 import fabric_protos.common.policies_pb2
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
@@ -23,7 +23,7 @@ class CollectionConfigPackage(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        config: collections.abc.Iterable[global___CollectionConfig] | None = ...,
+        config: _abc.Iterable[global___CollectionConfig] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["config", b"config"]) -> None: ...
 

@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import builtins
-import collections.abc
+import collections.abc as _abc
 import fabric_protos.common.common_pb2
 import fabric_protos.common.policies_pb2
 import google.protobuf.descriptor
@@ -68,7 +68,7 @@ class ConfigUpdateEnvelope(google.protobuf.message.Message):
         self,
         *,
         config_update: builtins.bytes = ...,
-        signatures: collections.abc.Iterable[global___ConfigSignature] | None = ...,
+        signatures: _abc.Iterable[global___ConfigSignature] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["config_update", b"config_update", "signatures", b"signatures"]) -> None: ...
 
@@ -111,7 +111,7 @@ class ConfigUpdate(google.protobuf.message.Message):
         channel_id: builtins.str = ...,
         read_set: global___ConfigGroup | None = ...,
         write_set: global___ConfigGroup | None = ...,
-        isolated_data: collections.abc.Mapping[builtins.str, builtins.bytes] | None = ...,
+        isolated_data: _abc.Mapping[builtins.str, builtins.bytes] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["read_set", b"read_set", "write_set", b"write_set"]) -> builtins.bool: ...
     def ClearField(self, field_name: typing.Literal["channel_id", b"channel_id", "isolated_data", b"isolated_data", "read_set", b"read_set", "write_set", b"write_set"]) -> None: ...
@@ -193,9 +193,9 @@ class ConfigGroup(google.protobuf.message.Message):
         self,
         *,
         version: builtins.int = ...,
-        groups: collections.abc.Mapping[builtins.str, global___ConfigGroup] | None = ...,
-        values: collections.abc.Mapping[builtins.str, global___ConfigValue] | None = ...,
-        policies: collections.abc.Mapping[builtins.str, global___ConfigPolicy] | None = ...,
+        groups: _abc.Mapping[builtins.str, global___ConfigGroup] | None = ...,
+        values: _abc.Mapping[builtins.str, global___ConfigValue] | None = ...,
+        policies: _abc.Mapping[builtins.str, global___ConfigPolicy] | None = ...,
         mod_policy: builtins.str = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["groups", b"groups", "mod_policy", b"mod_policy", "policies", b"policies", "values", b"values", "version", b"version"]) -> None: ...

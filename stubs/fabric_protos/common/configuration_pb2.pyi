@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import builtins
-import collections.abc
+import collections.abc as _abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
@@ -52,7 +52,7 @@ class OrdererAddresses(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        addresses: collections.abc.Iterable[builtins.str] | None = ...,
+        addresses: _abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["addresses", b"addresses"]) -> None: ...
 
@@ -101,7 +101,7 @@ class Orderers(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        consenter_mapping: collections.abc.Iterable[global___Consenter] | None = ...,
+        consenter_mapping: _abc.Iterable[global___Consenter] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["consenter_mapping", b"consenter_mapping"]) -> None: ...
 
@@ -150,7 +150,7 @@ class Capabilities(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        capabilities: collections.abc.Mapping[builtins.str, global___Capability] | None = ...,
+        capabilities: _abc.Mapping[builtins.str, global___Capability] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["capabilities", b"capabilities"]) -> None: ...
 

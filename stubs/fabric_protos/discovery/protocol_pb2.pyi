@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import builtins
-import collections.abc
+import collections.abc as _abc
 import fabric_protos.gossip.message_pb2
 import fabric_protos.msp.msp_config_pb2
 import fabric_protos.peer.proposal_response_pb2
@@ -47,7 +47,7 @@ class Request(google.protobuf.message.Message):
         self,
         *,
         authentication: global___AuthInfo | None = ...,
-        queries: collections.abc.Iterable[global___Query] | None = ...,
+        queries: _abc.Iterable[global___Query] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["authentication", b"authentication"]) -> builtins.bool: ...
     def ClearField(self, field_name: typing.Literal["authentication", b"authentication", "queries", b"queries"]) -> None: ...
@@ -64,7 +64,7 @@ class Response(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        results: collections.abc.Iterable[global___QueryResult] | None = ...,
+        results: _abc.Iterable[global___QueryResult] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["results", b"results"]) -> None: ...
 
@@ -210,8 +210,8 @@ class ConfigResult(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        msps: collections.abc.Mapping[builtins.str, fabric_protos.msp.msp_config_pb2.FabricMSPConfig] | None = ...,
-        orderers: collections.abc.Mapping[builtins.str, global___Endpoints] | None = ...,
+        msps: _abc.Mapping[builtins.str, fabric_protos.msp.msp_config_pb2.FabricMSPConfig] | None = ...,
+        orderers: _abc.Mapping[builtins.str, global___Endpoints] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["msps", b"msps", "orderers", b"orderers"]) -> None: ...
 
@@ -262,7 +262,7 @@ class PeerMembershipResult(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        peers_by_org: collections.abc.Mapping[builtins.str, global___Peers] | None = ...,
+        peers_by_org: _abc.Mapping[builtins.str, global___Peers] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["peers_by_org", b"peers_by_org"]) -> None: ...
 
@@ -278,7 +278,7 @@ class ChaincodeQuery(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        interests: collections.abc.Iterable[fabric_protos.peer.proposal_response_pb2.ChaincodeInterest] | None = ...,
+        interests: _abc.Iterable[fabric_protos.peer.proposal_response_pb2.ChaincodeInterest] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["interests", b"interests"]) -> None: ...
 
@@ -294,7 +294,7 @@ class ChaincodeQueryResult(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        content: collections.abc.Iterable[global___EndorsementDescriptor] | None = ...,
+        content: _abc.Iterable[global___EndorsementDescriptor] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["content", b"content"]) -> None: ...
 
@@ -344,8 +344,8 @@ class EndorsementDescriptor(google.protobuf.message.Message):
         self,
         *,
         chaincode: builtins.str = ...,
-        endorsers_by_groups: collections.abc.Mapping[builtins.str, global___Peers] | None = ...,
-        layouts: collections.abc.Iterable[global___Layout] | None = ...,
+        endorsers_by_groups: _abc.Mapping[builtins.str, global___Peers] | None = ...,
+        layouts: _abc.Iterable[global___Layout] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["chaincode", b"chaincode", "endorsers_by_groups", b"endorsers_by_groups", "layouts", b"layouts"]) -> None: ...
 
@@ -377,7 +377,7 @@ class Layout(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        quantities_by_group: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        quantities_by_group: _abc.Mapping[builtins.str, builtins.int] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["quantities_by_group", b"quantities_by_group"]) -> None: ...
 
@@ -393,7 +393,7 @@ class Peers(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        peers: collections.abc.Iterable[global___Peer] | None = ...,
+        peers: _abc.Iterable[global___Peer] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["peers", b"peers"]) -> None: ...
 
@@ -448,7 +448,7 @@ class Endpoints(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        endpoint: collections.abc.Iterable[global___Endpoint] | None = ...,
+        endpoint: _abc.Iterable[global___Endpoint] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["endpoint", b"endpoint"]) -> None: ...
 

@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import abc
-import collections.abc
+import collections.abc as _abc
 import fabric_protos.gateway.gateway_pb2
 import grpc
 import grpc.aio
@@ -12,7 +12,7 @@ import typing
 
 _T = typing.TypeVar("_T")
 
-class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
+class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=abc.ABCMeta): ...
 
 class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
@@ -76,34 +76,34 @@ class GatewayServicer(metaclass=abc.ABCMeta):
         self,
         request: fabric_protos.gateway.gateway_pb2.EndorseRequest,
         context: _ServicerContext,
-    ) -> typing.Union[fabric_protos.gateway.gateway_pb2.EndorseResponse, collections.abc.Awaitable[fabric_protos.gateway.gateway_pb2.EndorseResponse]]: ...
+    ) -> typing.Union[fabric_protos.gateway.gateway_pb2.EndorseResponse, _abc.Awaitable[fabric_protos.gateway.gateway_pb2.EndorseResponse]]: ...
 
     @abc.abstractmethod
     def Submit(
         self,
         request: fabric_protos.gateway.gateway_pb2.SubmitRequest,
         context: _ServicerContext,
-    ) -> typing.Union[fabric_protos.gateway.gateway_pb2.SubmitResponse, collections.abc.Awaitable[fabric_protos.gateway.gateway_pb2.SubmitResponse]]: ...
+    ) -> typing.Union[fabric_protos.gateway.gateway_pb2.SubmitResponse, _abc.Awaitable[fabric_protos.gateway.gateway_pb2.SubmitResponse]]: ...
 
     @abc.abstractmethod
     def CommitStatus(
         self,
         request: fabric_protos.gateway.gateway_pb2.SignedCommitStatusRequest,
         context: _ServicerContext,
-    ) -> typing.Union[fabric_protos.gateway.gateway_pb2.CommitStatusResponse, collections.abc.Awaitable[fabric_protos.gateway.gateway_pb2.CommitStatusResponse]]: ...
+    ) -> typing.Union[fabric_protos.gateway.gateway_pb2.CommitStatusResponse, _abc.Awaitable[fabric_protos.gateway.gateway_pb2.CommitStatusResponse]]: ...
 
     @abc.abstractmethod
     def Evaluate(
         self,
         request: fabric_protos.gateway.gateway_pb2.EvaluateRequest,
         context: _ServicerContext,
-    ) -> typing.Union[fabric_protos.gateway.gateway_pb2.EvaluateResponse, collections.abc.Awaitable[fabric_protos.gateway.gateway_pb2.EvaluateResponse]]: ...
+    ) -> typing.Union[fabric_protos.gateway.gateway_pb2.EvaluateResponse, _abc.Awaitable[fabric_protos.gateway.gateway_pb2.EvaluateResponse]]: ...
 
     @abc.abstractmethod
     def ChaincodeEvents(
         self,
         request: fabric_protos.gateway.gateway_pb2.SignedChaincodeEventsRequest,
         context: _ServicerContext,
-    ) -> typing.Union[collections.abc.Iterator[fabric_protos.gateway.gateway_pb2.ChaincodeEventsResponse], collections.abc.AsyncIterator[fabric_protos.gateway.gateway_pb2.ChaincodeEventsResponse]]: ...
+    ) -> typing.Union[_abc.Iterator[fabric_protos.gateway.gateway_pb2.ChaincodeEventsResponse], _abc.AsyncIterator[fabric_protos.gateway.gateway_pb2.ChaincodeEventsResponse]]: ...
 
 def add_GatewayServicer_to_server(servicer: GatewayServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

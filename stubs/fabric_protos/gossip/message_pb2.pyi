@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import builtins
-import collections.abc
+import collections.abc as _abc
 import fabric_protos.peer.collection_pb2
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
@@ -266,7 +266,7 @@ class Properties(google.protobuf.message.Message):
         *,
         ledger_height: builtins.int = ...,
         left_channel: builtins.bool = ...,
-        chaincodes: collections.abc.Iterable[global___Chaincode] | None = ...,
+        chaincodes: _abc.Iterable[global___Chaincode] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["chaincodes", b"chaincodes", "ledger_height", b"ledger_height", "left_channel", b"left_channel"]) -> None: ...
 
@@ -282,7 +282,7 @@ class StateInfoSnapshot(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        elements: collections.abc.Iterable[global___Envelope] | None = ...,
+        elements: _abc.Iterable[global___Envelope] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["elements", b"elements"]) -> None: ...
 
@@ -363,7 +363,7 @@ class DataRequest(google.protobuf.message.Message):
         self,
         *,
         nonce: builtins.int = ...,
-        digests: collections.abc.Iterable[builtins.bytes] | None = ...,
+        digests: _abc.Iterable[builtins.bytes] | None = ...,
         msg_type: global___PullMsgType.ValueType = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["digests", b"digests", "msg_type", b"msg_type", "nonce", b"nonce"]) -> None: ...
@@ -406,7 +406,7 @@ class DataUpdate(google.protobuf.message.Message):
         self,
         *,
         nonce: builtins.int = ...,
-        data: collections.abc.Iterable[global___Envelope] | None = ...,
+        data: _abc.Iterable[global___Envelope] | None = ...,
         msg_type: global___PullMsgType.ValueType = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["data", b"data", "msg_type", b"msg_type", "nonce", b"nonce"]) -> None: ...
@@ -428,7 +428,7 @@ class DataDigest(google.protobuf.message.Message):
         self,
         *,
         nonce: builtins.int = ...,
-        digests: collections.abc.Iterable[builtins.bytes] | None = ...,
+        digests: _abc.Iterable[builtins.bytes] | None = ...,
         msg_type: global___PullMsgType.ValueType = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["digests", b"digests", "msg_type", b"msg_type", "nonce", b"nonce"]) -> None: ...
@@ -485,7 +485,7 @@ class Payload(google.protobuf.message.Message):
         *,
         seq_num: builtins.int = ...,
         data: builtins.bytes = ...,
-        private_data: collections.abc.Iterable[builtins.bytes] | None = ...,
+        private_data: _abc.Iterable[builtins.bytes] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["data", b"data", "private_data", b"private_data", "seq_num", b"seq_num"]) -> None: ...
 
@@ -602,7 +602,7 @@ class MembershipRequest(google.protobuf.message.Message):
         self,
         *,
         self_information: global___Envelope | None = ...,
-        known: collections.abc.Iterable[builtins.bytes] | None = ...,
+        known: _abc.Iterable[builtins.bytes] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["self_information", b"self_information"]) -> builtins.bool: ...
     def ClearField(self, field_name: typing.Literal["known", b"known", "self_information", b"self_information"]) -> None: ...
@@ -622,8 +622,8 @@ class MembershipResponse(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        alive: collections.abc.Iterable[global___Envelope] | None = ...,
-        dead: collections.abc.Iterable[global___Envelope] | None = ...,
+        alive: _abc.Iterable[global___Envelope] | None = ...,
+        dead: _abc.Iterable[global___Envelope] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["alive", b"alive", "dead", b"dead"]) -> None: ...
 
@@ -688,7 +688,7 @@ class RemoteStateResponse(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        payloads: collections.abc.Iterable[global___Payload] | None = ...,
+        payloads: _abc.Iterable[global___Payload] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["payloads", b"payloads"]) -> None: ...
 
@@ -704,7 +704,7 @@ class RemotePvtDataRequest(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        digests: collections.abc.Iterable[global___PvtDataDigest] | None = ...,
+        digests: _abc.Iterable[global___PvtDataDigest] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["digests", b"digests"]) -> None: ...
 
@@ -747,7 +747,7 @@ class RemotePvtDataResponse(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        elements: collections.abc.Iterable[global___PvtDataElement] | None = ...,
+        elements: _abc.Iterable[global___PvtDataElement] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["elements", b"elements"]) -> None: ...
 
@@ -767,7 +767,7 @@ class PvtDataElement(google.protobuf.message.Message):
         self,
         *,
         digest: global___PvtDataDigest | None = ...,
-        payload: collections.abc.Iterable[builtins.bytes] | None = ...,
+        payload: _abc.Iterable[builtins.bytes] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["digest", b"digest"]) -> builtins.bool: ...
     def ClearField(self, field_name: typing.Literal["digest", b"digest", "payload", b"payload"]) -> None: ...

@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import builtins
-import collections.abc
+import collections.abc as _abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
@@ -70,15 +70,15 @@ class FabricMSPConfig(google.protobuf.message.Message):
         self,
         *,
         name: builtins.str = ...,
-        root_certs: collections.abc.Iterable[builtins.bytes] | None = ...,
-        intermediate_certs: collections.abc.Iterable[builtins.bytes] | None = ...,
-        admins: collections.abc.Iterable[builtins.bytes] | None = ...,
-        revocation_list: collections.abc.Iterable[builtins.bytes] | None = ...,
+        root_certs: _abc.Iterable[builtins.bytes] | None = ...,
+        intermediate_certs: _abc.Iterable[builtins.bytes] | None = ...,
+        admins: _abc.Iterable[builtins.bytes] | None = ...,
+        revocation_list: _abc.Iterable[builtins.bytes] | None = ...,
         signing_identity: global___SigningIdentityInfo | None = ...,
-        organizational_unit_identifiers: collections.abc.Iterable[global___FabricOUIdentifier] | None = ...,
+        organizational_unit_identifiers: _abc.Iterable[global___FabricOUIdentifier] | None = ...,
         crypto_config: global___FabricCryptoConfig | None = ...,
-        tls_root_certs: collections.abc.Iterable[builtins.bytes] | None = ...,
-        tls_intermediate_certs: collections.abc.Iterable[builtins.bytes] | None = ...,
+        tls_root_certs: _abc.Iterable[builtins.bytes] | None = ...,
+        tls_intermediate_certs: _abc.Iterable[builtins.bytes] | None = ...,
         fabric_node_ous: global___FabricNodeOUs | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["crypto_config", b"crypto_config", "fabric_node_ous", b"fabric_node_ous", "signing_identity", b"signing_identity"]) -> builtins.bool: ...

@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import abc
-import collections.abc
+import collections.abc as _abc
 import fabric_protos.common.common_pb2
 import fabric_protos.orderer.ab_pb2
 import grpc
@@ -13,7 +13,7 @@ import typing
 
 _T = typing.TypeVar("_T")
 
-class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
+class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=abc.ABCMeta): ...
 
 class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
@@ -47,13 +47,13 @@ class AtomicBroadcastServicer(metaclass=abc.ABCMeta):
         self,
         request_iterator: _MaybeAsyncIterator[fabric_protos.common.common_pb2.Envelope],
         context: _ServicerContext,
-    ) -> typing.Union[collections.abc.Iterator[fabric_protos.orderer.ab_pb2.BroadcastResponse], collections.abc.AsyncIterator[fabric_protos.orderer.ab_pb2.BroadcastResponse]]: ...
+    ) -> typing.Union[_abc.Iterator[fabric_protos.orderer.ab_pb2.BroadcastResponse], _abc.AsyncIterator[fabric_protos.orderer.ab_pb2.BroadcastResponse]]: ...
 
     @abc.abstractmethod
     def Deliver(
         self,
         request_iterator: _MaybeAsyncIterator[fabric_protos.common.common_pb2.Envelope],
         context: _ServicerContext,
-    ) -> typing.Union[collections.abc.Iterator[fabric_protos.orderer.ab_pb2.DeliverResponse], collections.abc.AsyncIterator[fabric_protos.orderer.ab_pb2.DeliverResponse]]: ...
+    ) -> typing.Union[_abc.Iterator[fabric_protos.orderer.ab_pb2.DeliverResponse], _abc.AsyncIterator[fabric_protos.orderer.ab_pb2.DeliverResponse]]: ...
 
 def add_AtomicBroadcastServicer_to_server(servicer: AtomicBroadcastServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

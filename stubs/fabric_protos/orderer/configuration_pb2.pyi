@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import builtins
-import collections.abc
+import collections.abc as _abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
@@ -99,7 +99,7 @@ class KafkaBrokers(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        brokers: collections.abc.Iterable[builtins.str] | None = ...,
+        brokers: _abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["brokers", b"brokers"]) -> None: ...
 

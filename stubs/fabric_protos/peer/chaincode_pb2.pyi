@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import builtins
-import collections.abc
+import collections.abc as _abc
 import fabric_protos.common.policies_pb2
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
@@ -72,8 +72,8 @@ class ChaincodeInput(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        args: collections.abc.Iterable[builtins.bytes] | None = ...,
-        decorations: collections.abc.Mapping[builtins.str, builtins.bytes] | None = ...,
+        args: _abc.Iterable[builtins.bytes] | None = ...,
+        decorations: _abc.Mapping[builtins.str, builtins.bytes] | None = ...,
         is_init: builtins.bool = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["args", b"args", "decorations", b"decorations", "is_init", b"is_init"]) -> None: ...

@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import abc
-import collections.abc
+import collections.abc as _abc
 import fabric_protos.peer.chaincode_shim_pb2
 import grpc
 import grpc.aio
@@ -12,7 +12,7 @@ import typing
 
 _T = typing.TypeVar("_T")
 
-class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
+class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=abc.ABCMeta): ...
 
 class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
@@ -36,7 +36,7 @@ class ChaincodeSupportServicer(metaclass=abc.ABCMeta):
         self,
         request_iterator: _MaybeAsyncIterator[fabric_protos.peer.chaincode_shim_pb2.ChaincodeMessage],
         context: _ServicerContext,
-    ) -> typing.Union[collections.abc.Iterator[fabric_protos.peer.chaincode_shim_pb2.ChaincodeMessage], collections.abc.AsyncIterator[fabric_protos.peer.chaincode_shim_pb2.ChaincodeMessage]]: ...
+    ) -> typing.Union[_abc.Iterator[fabric_protos.peer.chaincode_shim_pb2.ChaincodeMessage], _abc.AsyncIterator[fabric_protos.peer.chaincode_shim_pb2.ChaincodeMessage]]: ...
 
 def add_ChaincodeSupportServicer_to_server(servicer: ChaincodeSupportServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
 
@@ -59,6 +59,6 @@ class ChaincodeServicer(metaclass=abc.ABCMeta):
         self,
         request_iterator: _MaybeAsyncIterator[fabric_protos.peer.chaincode_shim_pb2.ChaincodeMessage],
         context: _ServicerContext,
-    ) -> typing.Union[collections.abc.Iterator[fabric_protos.peer.chaincode_shim_pb2.ChaincodeMessage], collections.abc.AsyncIterator[fabric_protos.peer.chaincode_shim_pb2.ChaincodeMessage]]: ...
+    ) -> typing.Union[_abc.Iterator[fabric_protos.peer.chaincode_shim_pb2.ChaincodeMessage], _abc.AsyncIterator[fabric_protos.peer.chaincode_shim_pb2.ChaincodeMessage]]: ...
 
 def add_ChaincodeServicer_to_server(servicer: ChaincodeServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

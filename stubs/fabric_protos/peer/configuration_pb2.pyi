@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import builtins
-import collections.abc
+import collections.abc as _abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
@@ -22,7 +22,7 @@ class AnchorPeers(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        anchor_peers: collections.abc.Iterable[global___AnchorPeer] | None = ...,
+        anchor_peers: _abc.Iterable[global___AnchorPeer] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["anchor_peers", b"anchor_peers"]) -> None: ...
 
@@ -89,7 +89,7 @@ class ACLs(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        acls: collections.abc.Mapping[builtins.str, global___APIResource] | None = ...,
+        acls: _abc.Mapping[builtins.str, global___APIResource] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["acls", b"acls"]) -> None: ...
 

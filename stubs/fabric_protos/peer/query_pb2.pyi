@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import builtins
-import collections.abc
+import collections.abc as _abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
@@ -22,7 +22,7 @@ class ChaincodeQueryResponse(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        chaincodes: collections.abc.Iterable[global___ChaincodeInfo] | None = ...,
+        chaincodes: _abc.Iterable[global___ChaincodeInfo] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["chaincodes", b"chaincodes"]) -> None: ...
 
@@ -71,7 +71,7 @@ class ChannelQueryResponse(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        channels: collections.abc.Iterable[global___ChannelInfo] | None = ...,
+        channels: _abc.Iterable[global___ChannelInfo] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["channels", b"channels"]) -> None: ...
 

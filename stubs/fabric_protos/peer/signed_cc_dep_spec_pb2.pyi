@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import builtins
-import collections.abc
+import collections.abc as _abc
 import fabric_protos.peer.proposal_response_pb2
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
@@ -29,7 +29,7 @@ class SignedChaincodeDeploymentSpec(google.protobuf.message.Message):
         *,
         chaincode_deployment_spec: builtins.bytes = ...,
         instantiation_policy: builtins.bytes = ...,
-        owner_endorsements: collections.abc.Iterable[fabric_protos.peer.proposal_response_pb2.Endorsement] | None = ...,
+        owner_endorsements: _abc.Iterable[fabric_protos.peer.proposal_response_pb2.Endorsement] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["chaincode_deployment_spec", b"chaincode_deployment_spec", "instantiation_policy", b"instantiation_policy", "owner_endorsements", b"owner_endorsements"]) -> None: ...
 

@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import abc
-import collections.abc
+import collections.abc as _abc
 import fabric_protos.peer.snapshot_pb2
 import google.protobuf.empty_pb2
 import grpc
@@ -13,7 +13,7 @@ import typing
 
 _T = typing.TypeVar("_T")
 
-class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
+class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=abc.ABCMeta): ...
 
 class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
@@ -57,20 +57,20 @@ class SnapshotServicer(metaclass=abc.ABCMeta):
         self,
         request: fabric_protos.peer.snapshot_pb2.SignedSnapshotRequest,
         context: _ServicerContext,
-    ) -> typing.Union[google.protobuf.empty_pb2.Empty, collections.abc.Awaitable[google.protobuf.empty_pb2.Empty]]: ...
+    ) -> typing.Union[google.protobuf.empty_pb2.Empty, _abc.Awaitable[google.protobuf.empty_pb2.Empty]]: ...
 
     @abc.abstractmethod
     def Cancel(
         self,
         request: fabric_protos.peer.snapshot_pb2.SignedSnapshotRequest,
         context: _ServicerContext,
-    ) -> typing.Union[google.protobuf.empty_pb2.Empty, collections.abc.Awaitable[google.protobuf.empty_pb2.Empty]]: ...
+    ) -> typing.Union[google.protobuf.empty_pb2.Empty, _abc.Awaitable[google.protobuf.empty_pb2.Empty]]: ...
 
     @abc.abstractmethod
     def QueryPendings(
         self,
         request: fabric_protos.peer.snapshot_pb2.SignedSnapshotRequest,
         context: _ServicerContext,
-    ) -> typing.Union[fabric_protos.peer.snapshot_pb2.QueryPendingSnapshotsResponse, collections.abc.Awaitable[fabric_protos.peer.snapshot_pb2.QueryPendingSnapshotsResponse]]: ...
+    ) -> typing.Union[fabric_protos.peer.snapshot_pb2.QueryPendingSnapshotsResponse, _abc.Awaitable[fabric_protos.peer.snapshot_pb2.QueryPendingSnapshotsResponse]]: ...
 
 def add_SnapshotServicer_to_server(servicer: SnapshotServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

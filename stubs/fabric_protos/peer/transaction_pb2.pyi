@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import builtins
-import collections.abc
+import collections.abc as _abc
 import fabric_protos.common.common_pb2
 import fabric_protos.peer.proposal_response_pb2
 import google.protobuf.descriptor
@@ -133,7 +133,7 @@ class Transaction(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        actions: collections.abc.Iterable[global___TransactionAction] | None = ...,
+        actions: _abc.Iterable[global___TransactionAction] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["actions", b"actions"]) -> None: ...
 
@@ -190,7 +190,7 @@ class ChaincodeEndorsedAction(google.protobuf.message.Message):
         self,
         *,
         proposal_response_payload: builtins.bytes = ...,
-        endorsements: collections.abc.Iterable[fabric_protos.peer.proposal_response_pb2.Endorsement] | None = ...,
+        endorsements: _abc.Iterable[fabric_protos.peer.proposal_response_pb2.Endorsement] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["endorsements", b"endorsements", "proposal_response_payload", b"proposal_response_payload"]) -> None: ...
 

@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import builtins
-import collections.abc
+import collections.abc as _abc
 import fabric_protos.ledger.rwset.rwset_pb2
 import fabric_protos.peer.collection_pb2
 import google.protobuf.descriptor
@@ -49,7 +49,7 @@ class TxPvtReadWriteSetWithConfigInfo(google.protobuf.message.Message):
         *,
         endorsed_at: builtins.int = ...,
         pvt_rwset: fabric_protos.ledger.rwset.rwset_pb2.TxPvtReadWriteSet | None = ...,
-        collection_configs: collections.abc.Mapping[builtins.str, fabric_protos.peer.collection_pb2.CollectionConfigPackage] | None = ...,
+        collection_configs: _abc.Mapping[builtins.str, fabric_protos.peer.collection_pb2.CollectionConfigPackage] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["pvt_rwset", b"pvt_rwset"]) -> builtins.bool: ...
     def ClearField(self, field_name: typing.Literal["collection_configs", b"collection_configs", "endorsed_at", b"endorsed_at", "pvt_rwset", b"pvt_rwset"]) -> None: ...

@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import builtins
-import collections.abc
+import collections.abc as _abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
@@ -25,7 +25,7 @@ class ConfigMetadata(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        consenters: collections.abc.Iterable[global___Consenter] | None = ...,
+        consenters: _abc.Iterable[global___Consenter] | None = ...,
         options: global___Options | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["options", b"options"]) -> builtins.bool: ...

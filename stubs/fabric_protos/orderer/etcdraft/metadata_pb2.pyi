@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import builtins
-import collections.abc
+import collections.abc as _abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
@@ -26,7 +26,7 @@ class BlockMetadata(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        consenter_ids: collections.abc.Iterable[builtins.int] | None = ...,
+        consenter_ids: _abc.Iterable[builtins.int] | None = ...,
         next_consenter_id: builtins.int = ...,
         raft_index: builtins.int = ...,
     ) -> None: ...
@@ -44,7 +44,7 @@ class ClusterMetadata(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        active_nodes: collections.abc.Iterable[builtins.int] | None = ...,
+        active_nodes: _abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["active_nodes", b"active_nodes"]) -> None: ...
 

@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import builtins
-import collections.abc
+import collections.abc as _abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
@@ -25,7 +25,7 @@ class StateMetadata(google.protobuf.message.Message):
         self,
         *,
         datatype: builtins.str = ...,
-        fields: collections.abc.Iterable[builtins.str] | None = ...,
+        fields: _abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["datatype", b"datatype", "fields", b"fields"]) -> None: ...
 

@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import builtins
-import collections.abc
+import collections.abc as _abc
 import fabric_protos.peer.collection_pb2
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
@@ -93,7 +93,7 @@ class QueryInstalledChaincodeResult(google.protobuf.message.Message):
         def __init__(
             self,
             *,
-            chaincodes: collections.abc.Iterable[global___QueryInstalledChaincodeResult.Chaincode] | None = ...,
+            chaincodes: _abc.Iterable[global___QueryInstalledChaincodeResult.Chaincode] | None = ...,
         ) -> None: ...
         def ClearField(self, field_name: typing.Literal["chaincodes", b"chaincodes"]) -> None: ...
 
@@ -125,7 +125,7 @@ class QueryInstalledChaincodeResult(google.protobuf.message.Message):
         *,
         package_id: builtins.str = ...,
         label: builtins.str = ...,
-        references: collections.abc.Mapping[builtins.str, global___QueryInstalledChaincodeResult.References] | None = ...,
+        references: _abc.Mapping[builtins.str, global___QueryInstalledChaincodeResult.References] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["label", b"label", "package_id", b"package_id", "references", b"references"]) -> None: ...
 
@@ -209,7 +209,7 @@ class QueryInstalledChaincodesResult(google.protobuf.message.Message):
             *,
             package_id: builtins.str = ...,
             label: builtins.str = ...,
-            references: collections.abc.Mapping[builtins.str, global___QueryInstalledChaincodesResult.References] | None = ...,
+            references: _abc.Mapping[builtins.str, global___QueryInstalledChaincodesResult.References] | None = ...,
         ) -> None: ...
         def ClearField(self, field_name: typing.Literal["label", b"label", "package_id", b"package_id", "references", b"references"]) -> None: ...
 
@@ -223,7 +223,7 @@ class QueryInstalledChaincodesResult(google.protobuf.message.Message):
         def __init__(
             self,
             *,
-            chaincodes: collections.abc.Iterable[global___QueryInstalledChaincodesResult.Chaincode] | None = ...,
+            chaincodes: _abc.Iterable[global___QueryInstalledChaincodesResult.Chaincode] | None = ...,
         ) -> None: ...
         def ClearField(self, field_name: typing.Literal["chaincodes", b"chaincodes"]) -> None: ...
 
@@ -249,7 +249,7 @@ class QueryInstalledChaincodesResult(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        installed_chaincodes: collections.abc.Iterable[global___QueryInstalledChaincodesResult.InstalledChaincode] | None = ...,
+        installed_chaincodes: _abc.Iterable[global___QueryInstalledChaincodesResult.InstalledChaincode] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["installed_chaincodes", b"installed_chaincodes"]) -> None: ...
 
@@ -466,7 +466,7 @@ class CheckCommitReadinessResult(google.protobuf.message.Message):
         def __init__(
             self,
             *,
-            items: collections.abc.Iterable[builtins.str] | None = ...,
+            items: _abc.Iterable[builtins.str] | None = ...,
         ) -> None: ...
         def ClearField(self, field_name: typing.Literal["items", b"items"]) -> None: ...
 
@@ -497,8 +497,8 @@ class CheckCommitReadinessResult(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        approvals: collections.abc.Mapping[builtins.str, builtins.bool] | None = ...,
-        mismatches: collections.abc.Mapping[builtins.str, global___CheckCommitReadinessResult.Mismatches] | None = ...,
+        approvals: _abc.Mapping[builtins.str, builtins.bool] | None = ...,
+        mismatches: _abc.Mapping[builtins.str, global___CheckCommitReadinessResult.Mismatches] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["approvals", b"approvals", "mismatches", b"mismatches"]) -> None: ...
 
@@ -621,7 +621,7 @@ class QueryApprovedChaincodeDefinitionsResult(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        approved_chaincode_definitions: collections.abc.Iterable[global___QueryApprovedChaincodeDefinitionsResult.ApprovedChaincodeDefinition] | None = ...,
+        approved_chaincode_definitions: _abc.Iterable[global___QueryApprovedChaincodeDefinitionsResult.ApprovedChaincodeDefinition] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["approved_chaincode_definitions", b"approved_chaincode_definitions"]) -> None: ...
 
@@ -690,7 +690,7 @@ class QueryChaincodeDefinitionResult(google.protobuf.message.Message):
         validation_parameter: builtins.bytes = ...,
         collections: fabric_protos.peer.collection_pb2.CollectionConfigPackage | None = ...,
         init_required: builtins.bool = ...,
-        approvals: collections.abc.Mapping[builtins.str, builtins.bool] | None = ...,
+        approvals: _abc.Mapping[builtins.str, builtins.bool] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["collections", b"collections"]) -> builtins.bool: ...
     def ClearField(self, field_name: typing.Literal["approvals", b"approvals", "collections", b"collections", "endorsement_plugin", b"endorsement_plugin", "init_required", b"init_required", "sequence", b"sequence", "validation_parameter", b"validation_parameter", "validation_plugin", b"validation_plugin", "version", b"version"]) -> None: ...
@@ -753,7 +753,7 @@ class QueryChaincodeDefinitionsResult(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        chaincode_definitions: collections.abc.Iterable[global___QueryChaincodeDefinitionsResult.ChaincodeDefinition] | None = ...,
+        chaincode_definitions: _abc.Iterable[global___QueryChaincodeDefinitionsResult.ChaincodeDefinition] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["chaincode_definitions", b"chaincode_definitions"]) -> None: ...
 

@@ -4,7 +4,7 @@ isort:skip_file
 """
 
 import builtins
-import collections.abc
+import collections.abc as _abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
@@ -31,10 +31,10 @@ class KVRWSet(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        reads: collections.abc.Iterable[global___KVRead] | None = ...,
-        range_queries_info: collections.abc.Iterable[global___RangeQueryInfo] | None = ...,
-        writes: collections.abc.Iterable[global___KVWrite] | None = ...,
-        metadata_writes: collections.abc.Iterable[global___KVMetadataWrite] | None = ...,
+        reads: _abc.Iterable[global___KVRead] | None = ...,
+        range_queries_info: _abc.Iterable[global___RangeQueryInfo] | None = ...,
+        writes: _abc.Iterable[global___KVWrite] | None = ...,
+        metadata_writes: _abc.Iterable[global___KVMetadataWrite] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["metadata_writes", b"metadata_writes", "range_queries_info", b"range_queries_info", "reads", b"reads", "writes", b"writes"]) -> None: ...
 
@@ -56,9 +56,9 @@ class HashedRWSet(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        hashed_reads: collections.abc.Iterable[global___KVReadHash] | None = ...,
-        hashed_writes: collections.abc.Iterable[global___KVWriteHash] | None = ...,
-        metadata_writes: collections.abc.Iterable[global___KVMetadataWriteHash] | None = ...,
+        hashed_reads: _abc.Iterable[global___KVReadHash] | None = ...,
+        hashed_writes: _abc.Iterable[global___KVWriteHash] | None = ...,
+        metadata_writes: _abc.Iterable[global___KVMetadataWriteHash] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["hashed_reads", b"hashed_reads", "hashed_writes", b"hashed_writes", "metadata_writes", b"metadata_writes"]) -> None: ...
 
@@ -118,7 +118,7 @@ class KVMetadataWrite(google.protobuf.message.Message):
         self,
         *,
         key: builtins.str = ...,
-        entries: collections.abc.Iterable[global___KVMetadataEntry] | None = ...,
+        entries: _abc.Iterable[global___KVMetadataEntry] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["entries", b"entries", "key", b"key"]) -> None: ...
 
@@ -181,7 +181,7 @@ class KVMetadataWriteHash(google.protobuf.message.Message):
         self,
         *,
         key_hash: builtins.bytes = ...,
-        entries: collections.abc.Iterable[global___KVMetadataEntry] | None = ...,
+        entries: _abc.Iterable[global___KVMetadataEntry] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["entries", b"entries", "key_hash", b"key_hash"]) -> None: ...
 
@@ -264,7 +264,7 @@ class QueryReads(google.protobuf.message.Message):
     def __init__(
         self,
         *,
-        kv_reads: collections.abc.Iterable[global___KVRead] | None = ...,
+        kv_reads: _abc.Iterable[global___KVRead] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["kv_reads", b"kv_reads"]) -> None: ...
 
@@ -286,7 +286,7 @@ class QueryReadsMerkleSummary(google.protobuf.message.Message):
         *,
         max_degree: builtins.int = ...,
         max_level: builtins.int = ...,
-        max_level_hashes: collections.abc.Iterable[builtins.bytes] | None = ...,
+        max_level_hashes: _abc.Iterable[builtins.bytes] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["max_degree", b"max_degree", "max_level", b"max_level", "max_level_hashes", b"max_level_hashes"]) -> None: ...
 
