@@ -6,7 +6,9 @@ reads what an older contract has written; a record of a later version than this 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, ClassVar, Self, cast
 
 from goldengrain.chaincode.protocol import canonical
 from goldengrain.chaincode.protocol.errors import ContractError
@@ -14,6 +16,9 @@ from goldengrain.chaincode.protocol.records import Record
 
 MAX_RECORD_SIZE = 4 * 1024 * 1024
 """Greatest size in bytes of a record that is read back; collateral is the largest kind."""
+
+REMEMBERED_SIZE = 16 * 1024
+"""Greatest size in bytes of a record that is kept parsed: policy, tasks and enclaves are read all the time."""
 
 
 class StateUnreadable(ContractError):
@@ -43,9 +48,21 @@ class StateRecord(Record):
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """Read a record back."""
+        """Read a record back. What was read lately isn't parsed again: records never change, bytes say all of them."""
+        if len(data) > REMEMBERED_SIZE:
+            return cls.decode_anew(data)
+        return cast("Self", _remembered(cls.decode_anew, data))
+
+    @classmethod
+    def decode_anew(cls, data: bytes) -> Self:
+        """Read a record back without looking whether it is known."""
         document = canonical.loads(data, MAX_RECORD_SIZE)
         version = document.pop("v", None) if isinstance(document, dict) else None
         if not isinstance(version, int) or not 1 <= version <= cls.VERSION:
             raise StateUnreadable(f"version {version!r} of a {cls.__name__}; this contract reads up to {cls.VERSION}")
         return cls.from_json(document)
+
+
+@lru_cache(maxsize=2048)
+def _remembered(decode: Callable[[bytes], StateRecord], data: bytes) -> StateRecord:
+    return decode(data)
