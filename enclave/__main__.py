@@ -65,14 +65,17 @@ async def _serve(options: argparse.Namespace) -> int:
     clock, measurement = LedgerClock(options.clock), simulated_measurement()
     platform = SimulatedPlatform(DevelopmentRoot.load(options.root_dir), name=options.name)
     state = options.state or options.root_dir / "enclaves" / options.name
-    keys = EnclaveKeys.unseal_or_make(state, measurement, bundle.digest(), clock.now())
+
+    def current_keys() -> EnclaveKeys:
+        return EnclaveKeys.unseal_or_make(state, measurement, bundle.digest(), clock.now())
+
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with Runner() as runner:
-        bench = Bench(keys, bundle, runner, options.seconds)
-        service = Service(options.name, bench, platform, measurement, options.exchange, clock)
+        bench = Bench(current_keys(), bundle, runner, options.seconds)
+        service = Service(options.name, bench, platform, measurement, options.exchange, clock, current_keys)
         server = await asyncio.start_unix_server(service.serve, sock=sockets.bind(options.socket))
         ready = {"ready": True, "pid": os.getpid(), "socket": str(options.socket), **service.identity}
         sys.stdout.write(json.dumps(ready) + "\n")

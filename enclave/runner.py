@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 from typing import Any
@@ -157,7 +158,7 @@ async def _end(worker: asyncio.subprocess.Process) -> None:
     """End a worker that we started, and wait for it."""
     if worker.returncode is None:
         with contextlib.suppress(ProcessLookupError):
-            worker.kill()
+            os.kill(worker.pid, signal.SIGKILL)  # not worker.kill(), which reaps behind asyncio's back
     await worker.wait()
     transport = getattr(worker, "_transport", None)
     if transport is not None:

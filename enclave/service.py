@@ -26,7 +26,7 @@ import re
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from goldengrain.chaincode.protocol.errors import GoldenGrainError
 from goldengrain.enclave.errors import EnclaveError, HostBytesRefused, RequestRefused
 from goldengrain.enclave.frames import frame, read_frame
 from goldengrain.enclave.job import Bench
+from goldengrain.enclave.keys import EnclaveKeys
 from goldengrain.enclave.openings import JobFiles
 from goldengrain.enclave.quoting import SimulatedPlatform
 
@@ -58,6 +59,8 @@ class Service:
     measurement: bytes
     exchange: Path
     clock: LedgerClock
+    renew: Callable[[], EnclaveKeys]
+    """Gives the keys of the current epoch, new ones once the last are over."""
 
     def __post_init__(self) -> None:
         self._jobs = asyncio.Semaphore(1)
@@ -68,6 +71,15 @@ class Service:
             "nonce": self._nonce,
             "run_job": self._run_job,
         }
+
+    def _enter_epoch(self) -> None:
+        """Take new keys when the epoch is over and no job needs the old ones; the enclave then has another id."""
+        if self.clock.now() < self.bench.keys.expires or self._jobs.locked():
+            return
+        seen = self.bench.tickets.last_seen
+        self.bench = replace(self.bench, keys=self.renew())
+        self.bench.tickets.last_seen = seen
+        log(self.name, event="epoch", id=self.bench.keys.enclave.hex())
 
     @property
     def identity(self) -> dict[str, Json]:
@@ -129,6 +141,7 @@ class Service:
         kind = "?"
         try:
             kind, request = _parse(data, self._requests)
+            self._enter_epoch()
             reply = canonical.dumps({"v": 1, "ok": await self._requests[kind](request)})
             outcome = "ok"
         except GoldenGrainError as error:
