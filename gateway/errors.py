@@ -40,7 +40,7 @@ from typing import TypeVar
 import grpc
 from fabric_protos.gateway import gateway_pb2
 from google.protobuf.message import DecodeError
-from google.rpc import status_pb2  # type: ignore[import-untyped]
+from google.rpc import status_pb2
 
 from goldengrain.chaincode.protocol.errors import GoldenGrainError
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,8 +27,8 @@ from goldengrain.cli.stage.cast import Actor
 from goldengrain.cli.stage.setting import Operation, Stage
 from goldengrain.cli.stage.swap import Sale
 from goldengrain.enclave.errors import (
+    RequestRefused,
     TicketEndorserRefused,
-    TicketMalformed,
     TicketNonceUnknown,
     TicketTooFewOrganizations,
 )
@@ -206,10 +207,8 @@ async def oracle_abuse(play: Play) -> Ended:
         async def ticket(nonce: bytes, organizations: Sequence[str] | None = None) -> bytes:
             return await operating.job_ticket(operator.market, claimed, nonce, organizations)
 
-        with stage.acts.act(
-            "the host asks without a ticket, with one organisation's, with clients', with an old nonce"
-        ):
-            none = await refused(TicketMalformed, ask(b""), "no ticket")
+        with stage.acts.act("the host asks without a ticket, with one organisation's, with clients', by an old nonce"):
+            none = await refused(RequestRefused, ask(b""), "no ticket")
             alone = await ticket(await enclave.nonce(), [operator.organization.msp_id])
             few = await refused(TicketTooFewOrganizations, ask(alone), "one organisation's ticket")
             forged = endorsed_by(await ticket(await enclave.nonce()), _clients(stage))
@@ -241,18 +240,12 @@ def endorsed_by(transaction: bytes, signers: Iterable[Credentials]) -> bytes:
     del action.action.endorsements[:]
     for one in signers:
         creator = one.identity.serialized
-        signature = one.signer.sign(_sha256(response + creator))
+        signature = one.signer.sign(sha256(response + creator).digest())
         action.action.endorsements.append(proposal_response_pb2.Endorsement(endorser=creator, signature=signature))
     message.actions[0].payload = action.SerializeToString()
     payload.data = message.SerializeToString()
     envelope.payload = payload.SerializeToString()
     return envelope.SerializeToString()
-
-
-def _sha256(data: bytes) -> bytes:
-    from hashlib import sha256
-
-    return sha256(data).digest()
 
 
 async def below_threshold(play: Play) -> Ended:
@@ -284,11 +277,8 @@ async def _search(stage: Stage, score: int) -> list[str]:
     """Where a score is written: as a number of its own, not as digits inside a longer number or a digest."""
     wanted = re.compile(rb"(?<![0-9a-fA-F])" + str(score).encode() + rb"(?![0-9a-fA-F])")
     network = stage.cast.provider.market.network
-    places = []
     async with network.fetch_blocks(0, await network.height() - 1) as blocks:
-        async for block in blocks:
-            if wanted.search(block.SerializeToString()):
-                places.append(f"block {block.header.number}")
+        places = [f"block {one.header.number}" async for one in blocks if wanted.search(one.SerializeToString())]
     logs = [path for path in stage.home.logs.rglob("*") if path.is_file()]
     return places + [path.name for path in logs if wanted.search(path.read_bytes())]
 
