@@ -140,6 +140,8 @@ async def open_task(
     except GoldenGrainError as error:
         if not getattr(error, "may_commit", False):
             path.unlink(missing_ok=True)
+            for digest in (blob.digest, *(one.digest for one in opening.dataset_envelopes)):
+                store.remove(digest)
         raise
     if committed.answer["task"] != task.id.hex():
         raise CheckFailed(f"the policy changed meanwhile, the test set is sealed to another task; keep {path}")

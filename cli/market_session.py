@@ -21,7 +21,7 @@ from goldengrain.gateway.market import Market
 from goldengrain.gateway.wallet import Wallet
 from goldengrain.network.home import Home
 
-SHORT = 12
+SHORT = 8
 """Digits of an id that tables show; any unique beginning of at least 6 is understood."""
 _HEX = re.compile(r"[0-9a-f]{6,64}")
 

@@ -25,8 +25,16 @@ from goldengrain.chaincode.protocol import digests, sealing, stream
 from goldengrain.chaincode.protocol.canonical import Json
 from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.chaincode.protocol.commands import SubmitOffer
-from goldengrain.chaincode.protocol.errors import GoldenGrainError
+from goldengrain.chaincode.protocol.errors import (
+    AttemptsExhausted,
+    BondTooSmall,
+    GoldenGrainError,
+    OfferNotLocked,
+    ReserveTooHigh,
+)
 from goldengrain.chaincode.protocol.offer import DEFAULT_CHUNK, EnvelopeDigest, Order
+from goldengrain.chaincode.protocol.tables import require_offer
+from goldengrain.chaincode.protocol.task import Task
 from goldengrain.cli import secret_files
 from goldengrain.cli.errors import FileRefused, NoEnclave, SecretMissing
 from goldengrain.cli.roster import fit_enclaves
@@ -102,6 +110,7 @@ async def seal_model(
         DeadlineNear: where the task takes no more offers.
         NoEnclave: where no registered enclave may run it.
         FileRefused: where the model cannot be read.
+        AttemptsExhausted, ReserveTooHigh, BondTooSmall: what the contract would refuse the offer for.
 
     """
     terms = terms or SealTerms()
@@ -111,6 +120,7 @@ async def seal_model(
     msp_id = market.network.identity.msp_id
     enclaves = await enclaves_for(market, view, now, terms.provider_may_operate)
     attempt = terms.attempt or await next_attempt(market, task)
+    _require_possible(view.task, terms, attempt)
     store = stores.of(msp_id)
     key, secret = stream.generate_key(), os.urandom(digests.WORD)
     with _opened(model) as source, tempfile.TemporaryFile(dir=_made(home.path / "secrets")) as sealed:
@@ -140,6 +150,15 @@ async def seal_model(
     made = SealedOffer(order.offer_id, order, command, plaintext, simulated, key, secret)
     secret_files.write(home, KIND, made.id, made.to_json())
     return made
+
+
+def _require_possible(task: Task, terms: SealTerms, attempt: int) -> None:
+    if attempt > task.attempts:
+        raise AttemptsExhausted(f"the task grants an organisation {task.attempts} attempts; this would be {attempt}")
+    if terms.reserve > task.schedule.top_price:
+        raise ReserveTooHigh(f"the reserve is above the task's top price {task.schedule.top_price:,}")
+    if terms.bond is not None and terms.bond < task.minimum_bond:
+        raise BondTooSmall(f"the bond must be at least {task.minimum_bond:,}")
 
 
 async def enclaves_for(market: Market, task: TaskView, now: int, provider_may_operate: bool) -> list[EnclaveView]:
@@ -218,16 +237,21 @@ async def rewrap(market: Market, home: Home, stores: Stores, offer: bytes) -> Co
 async def reveal(market: Market, home: Home, offer: bytes) -> Committed:
     """Publish r of a locked offer: price and bond are paid in the same transaction.
 
+    Nothing leaves this process unless a price is locked: who learns r before could read the key unpaid.
+
     Raises:
         SecretMissing: where r is not in this folder.
+        OfferNotLocked, OfferClosed: where no price is locked.
         DeadlineNear: where D is less than W away: an r that comes too late is given away.
 
     """
     sealed = load(home, offer)
     view = await market.offers.get(offer)
-    if view.lock is not None and not view.lock.secret:
-        window = (await market.tasks.get(view.order.task)).task.terms.window
-        require_time(LedgerClock(home.clock_file).now(), view.lock.deadline, window, "D, the time to reveal,")
+    require_offer("Reveal", view.state)
+    if view.lock is None:
+        raise OfferNotLocked("no price is locked; keep r until then")
+    window = (await market.tasks.get(view.order.task)).task.terms.window
+    require_time(LedgerClock(home.clock_file).now(), view.lock.deadline, window, "D, the time to reveal,")
     return await market.offers.reveal(offer, sealed.secret)
 
 

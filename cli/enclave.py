@@ -1,0 +1,264 @@
+"""`goldengrain enclave`: run and register enclaves, judge quotes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.markup import escape
+
+from goldengrain.chaincode.protocol.errors import MalformedInput
+from goldengrain.cli import operating
+from goldengrain.cli.agent import Agent, JobDone
+from goldengrain.cli.command import Group, command
+from goldengrain.cli.contexts import Contexts
+from goldengrain.cli.enclave_process import EnclaveHost, attach, enclave_process, folder_of
+from goldengrain.cli.errors import CommandLineError, FileRefused
+from goldengrain.cli.founding import OPERATOR
+from goldengrain.cli.market_session import MarketSession, market_session, short
+from goldengrain.cli.output import console, emit, table
+from goldengrain.cli.roster import is_fit
+from goldengrain.cli.session import home_of
+from goldengrain.cli.settings import settings
+from goldengrain.cli.task import SIMULATED
+from goldengrain.cli.timing import DURATION, moment
+from goldengrain.enclave.client import EnclaveClient
+from goldengrain.enclave.verify import DEFAULT, INTEL, AllOf, Verdict, parse_time, read_policy, verify
+from goldengrain.gateway.wallet import Wallet
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+MAX_FILE = 1024 * 1024
+NAME = click.argument("name", required=False)
+challenger_option = click.option(
+    "--challenger",
+    metavar="LABEL",
+    help="Identity of another organisation that challenges; without it, any in the wallet.",
+)
+
+
+@click.group(cls=Group)
+def enclave() -> None:
+    """Run enclaves, register them, judge quotes."""
+
+
+@command(enclave, example="goldengrain enclave run org2 --as operator@org2.example.com")
+@NAME
+@challenger_option
+@click.option("--jobs", type=click.IntRange(1), help="Stop after so many jobs.  [default: go on]")
+@click.option("--idle", type=DURATION, help="Stop when there was nothing to do for so long.  [default: go on]")
+@click.option("--lease", type=DURATION, help="Lease of a claim.  [default: 10m, within the policy's bounds and B]")
+async def run(
+    context: click.Context,
+    name: str | None,
+    challenger: str | None,
+    jobs: int | None,
+    idle: int | None,
+    lease: int | None,
+) -> None:
+    """Start an enclave, register it where it is not, and run jobs until Ctrl+C: an operator's agent.
+
+    NAME tells enclaves of one machine apart (default: the organisation's). A job that has begun is finished first.
+    """
+    home, name = home_of(context), _prepare(context, name)
+    stop = _stopped_by_signals()
+    async with market_session(context) as opened:
+        market, where = opened.market, opened.context
+        async with enclave_process(home, name, channel=where.channel, contract=where.contract) as host:
+            async with host.client() as client:
+                await _registered(context, opened, client, challenger)
+            console(context).print(f"enclave {short(host.id)} works for {opened.msp_id}; Ctrl+C stops it")
+            done = await _work(context, Agent(market, home, opened.stores, host, lease), stop, jobs, idle)
+    value = _host_value(host) | {"jobs": [_job_value(one) for one in done]}
+    emit(context, value, [f"stopped after {len(done)} jobs"])
+
+
+@command(enclave, example="goldengrain enclave register org2 --as operator@org2.example.com")
+@NAME
+@challenger_option
+@click.option("--again", is_flag=True, help="Renew a registration that still holds.")
+async def register(context: click.Context, name: str | None, challenger: str | None, again: bool) -> None:
+    """Register an enclave that runs: challenge, quote, collateral, and the contract's nine checks. For its operator."""
+    home, name = home_of(context), _prepare(context, name)
+    host = await attach(home, name)
+    async with market_session(context) as opened, host.client() as client:
+        transactions = await _registered(context, opened, client, challenger, again=again)
+        view = await opened.market.enclaves.get(host.id)
+    value = _host_value(host) | {
+        "registered": bool(transactions),
+        "transactions": transactions,
+        "expires": view.expires,
+        "status": view.status,
+        "simulated": view.simulated,
+    }
+    lines = [
+        f"enclave {view.id.hex()} of {view.operator_msp}, TCB status {view.status}, until {moment(view.expires)}",
+        "registered" if transactions else "it was registered already",
+        *([SIMULATED] if view.simulated else []),
+    ]
+    emit(context, value, lines)
+
+
+@command(
+    enclave,
+    name="verify-quote",
+    example="goldengrain enclave verify-quote --quote q.bin --collateral c.json --at 2026-11-22T20:00:00Z",
+)
+@click.option("--quote", required=True, type=FILE, help="The quote, as bytes.")
+@click.option("--collateral", required=True, type=FILE, help="Its collateral, JSON as dcap-qvl has it.")
+@click.option("--at", "at", metavar="TIME", help="Judge it at this time, RFC 3339.  [default: now]")
+@click.option("--root", default=INTEL, show_default=True, metavar="intel|FILE", help="Root certificate, DER or PEM.")
+@click.option("--policy", type=FILE, help="JSON: a market's policy, or statuses, measurements, reject_advisories.")
+async def verify_quote(
+    context: click.Context, quote: Path, collateral: Path, at: str | None, root: str, policy: Path | None
+) -> int:
+    """Judge an SGX quote offline, as the contract does. Exit code 0 only if it is accepted.
+
+    Without --policy: TCB status UpToDate, no debug enclave, any measurement.
+    """
+    rules = _policy(policy) if policy else DEFAULT
+    moment_at = _time(at) if at else int(time.time())
+    trusted: bytes | str = INTEL if root == INTEL else _read(Path(root), "the root certificate")
+    evidence = _read(collateral, "the collateral").decode("utf-8", "replace")
+    verdict = verify(_read(quote, "the quote"), evidence, at=moment_at, root=trusted, policy=rules)
+    emit(context, verdict.to_json(), [table("Quote", ("", ""), _rows(verdict))])
+    return 0 if verdict.accepted else 1
+
+
+def _prepare(context: click.Context, name: str | None) -> str:
+    """Choose who acts, the organisation's operator unless --as says otherwise, and the enclave's name."""
+    home, chosen = home_of(context), settings(context)
+    topology = home.load_topology()
+    wallet = Wallet(home.wallet)
+    if chosen.identity is None:
+        label = f"{OPERATOR}@{topology.organization(Contexts(home).current.organization).domain}"
+        chosen.identity = label if label in wallet.labels() else None
+    if name is None:
+        identity = wallet.get(chosen.identity or Contexts(home).current.identity).identity
+        own = next((one.name for one in topology.organizations if one.msp_id == identity.msp_id), identity.msp_id)
+        name = own.lower()
+    folder_of(home, name)
+    return name
+
+
+def _stopped_by_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _registered(
+    context: click.Context, opened: MarketSession, client: EnclaveClient, challenger: str | None, *, again: bool = False
+) -> list[str]:
+    """Register the enclave unless it may work already; returns the transactions."""
+    identity = await client.identity()
+    known = await operating.registration_of(opened.market, identity.enclave)
+    policy = (await opened.market.consortium.policy()).policy
+    if known is not None and is_fit(known, policy, opened.now) and not again:
+        return []
+    other = await opened.market_of(challenger or _other_organization(opened))
+    with console(context).status("registering the enclave"):
+        made = await operating.register(opened.market, other, opened.home, client)
+    return [one.transaction_id for one in made.committed]
+
+
+def _other_organization(opened: MarketSession) -> str:
+    wallet = Wallet(opened.home.wallet)
+    labels = [one for one in wallet.labels() if wallet.get(one).identity.msp_id != opened.msp_id]
+    if not labels:
+        raise CommandLineError(
+            "a client of another organisation has to challenge the enclave, and the wallet holds no identity of one"
+        )
+    return next((one for one in labels if one.startswith("User")), labels[0])
+
+
+async def _work(
+    context: click.Context, agent: Agent, stop: asyncio.Event, jobs: int | None, idle: int | None
+) -> list[JobDone]:
+    done: list[JobDone] = []
+    since = time.monotonic()
+    async for one in agent.work(stop):
+        if one is None:
+            if idle is not None and time.monotonic() - since >= idle:
+                stop.set()
+            continue
+        since = time.monotonic()
+        done.append(one)
+        console(context).print(_job_line(one), markup=False)
+        if jobs is not None and len(done) >= jobs:
+            stop.set()
+    return done
+
+
+def _job_line(one: JobDone) -> str:
+    if one.error is not None:
+        return f"offer {short(one.offer)}: {one.error.code}: {one.error}"
+    return f"offer {short(one.offer)}: {one.state}, transaction {one.transaction}"
+
+
+def _job_value(one: JobDone) -> dict[str, Any]:
+    error = {"code": one.error.code, "message": str(one.error)} if one.error else None
+    state = str(one.state) if one.state else None
+    return {
+        "offer": one.offer.hex(),
+        "claim": one.claim,
+        "state": state,
+        "transaction": one.transaction,
+        "error": error,
+    }
+
+
+def _host_value(host: EnclaveHost) -> dict[str, Any]:
+    return {"enclave": host.id.hex(), "name": host.name, "attestation": host.identity.attestation}
+
+
+def _rows(verdict: Verdict) -> list[tuple[str, object]]:
+    value = verdict.to_json()
+    refusal = f": {verdict.refusal.code}: {verdict.refusal}" if verdict.refusal else ""
+    mark = "" if verdict.verified else " (as claimed; nothing is verified)"
+    return [
+        ("TEE", f"{value['tee'] or 'unknown'}{mark}"),
+        ("measurement", value["measurement"]),
+        ("report data", value["report_data"]),
+        ("debug", value["debug"]),
+        ("TCB status", value["tcb_status"]),
+        ("advisories", ", ".join(verdict.advisories)),
+        ("root", "[bold yellow]simulated[/]" if verdict.simulated else "Intel"),
+        ("judged at", value["at"]),
+        ("policy", verdict.policy),
+        ("verdict", escape(f"{value['verdict']}{refusal}")),
+    ]
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise FileRefused(f"{what} {path} is larger than {MAX_FILE:,} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise FileRefused(f"{what} {path} cannot be read: {error.strerror}") from error
+
+
+def _time(text: str) -> int:
+    try:
+        return parse_time(text)
+    except MalformedInput as error:
+        raise CommandLineError(f"--at: {error}") from error
+
+
+def _policy(path: Path) -> AllOf:
+    try:
+        document = json.loads(_read(path, "the policy"))
+        if isinstance(document, dict) and isinstance(document.get("policy"), dict):
+            document = document["policy"]
+        return read_policy(document)
+    except (ValueError, RecursionError) as error:
+        raise FileRefused(f"the policy {path} is no JSON: {error}") from error
+    except MalformedInput as error:
+        raise FileRefused(f"the policy {path}: {error}") from error

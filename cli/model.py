@@ -1,0 +1,228 @@
+"""`goldengrain model`: seal a model for a task, open a bought one, look into a file."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.markup import escape
+
+from goldengrain.chaincode.protocol.offer import DEFAULT_CHUNK, MAX_CHUNK, MIN_CHUNK
+from goldengrain.chaincode.protocol.task import BenchmarkSpec
+from goldengrain.cli import buying, secret_files, selling
+from goldengrain.cli.command import Group, command
+from goldengrain.cli.errors import CheckFailed, ExtraMissing, FileRefused
+from goldengrain.cli.inspection import Inspected, inspect_model
+from goldengrain.cli.market_session import MarketSession, account_from, market_session, short
+from goldengrain.cli.output import console, emit, table
+from goldengrain.cli.progress import byte_progress
+from goldengrain.cli.session import home_of
+from goldengrain.cli.task import SIMULATED
+from goldengrain.gateway.market.views import TaskView
+
+AMOUNT = click.IntRange(0, 2**63 - 1)
+MODEL_FILE = click.Path(path_type=Path, dir_okay=False)
+MAX_FILE = 4 * 1024**3
+
+
+@click.group(cls=Group)
+def model() -> None:
+    """Seal models for a task, open bought ones, look into files."""
+
+
+@command(model, example="goldengrain model seal model.onnx --task 3f0c2a1b --as User1@org2.example.com")
+@click.argument("file", type=MODEL_FILE)
+@click.option("--task", "task", required=True, metavar="TASK", help="The task that it is for.")
+@click.option("--reserve", default=0, show_default=True, type=AMOUNT, help="Sell for no less.")
+@click.option("--bond", type=AMOUNT, help="What is lost if r is not revealed.  [default: the task's least]")
+@click.option("--payout", metavar="ACCOUNT", help="Who is paid: wallet label or account.  [default: who acts]")
+@click.option("--attempt", type=click.IntRange(1), help="Attempt number.  [default: your organisation's next]")
+@click.option("--provider-may-operate", is_flag=True, help="Let enclaves of the provider's organisation run it.")
+@click.option("--chunk-size", default=DEFAULT_CHUNK, show_default=True, type=click.IntRange(MIN_CHUNK, MAX_CHUNK))
+@click.option("--unchecked", is_flag=True, help="Seal even what an enclave would refuse.")
+async def seal(
+    context: click.Context,
+    file: Path,
+    task: str,
+    reserve: int,
+    bond: int | None,
+    payout: str | None,
+    attempt: int | None,
+    provider_may_operate: bool,
+    chunk_size: int,
+    unchecked: bool,
+) -> None:
+    """Encrypt an ONNX model for a task under a fresh key, and seal the key to the enclaves that may run it.
+
+    The ciphertext goes into your organisation's content store; nothing is sent to the ledger. Key and secret are kept
+    under `secrets/offers` of the home folder: without them you are not paid.
+    """
+    data = _read(file)
+    home = home_of(context)
+    paid = account_from(home, payout) if payout else None
+    terms = selling.SealTerms(reserve, bond, paid, attempt, chunk_size, provider_may_operate)
+    async with market_session(context) as opened:
+        view = await opened.market.tasks.get(await opened.task_id(task))
+        checked = not unchecked and _would_run(data, view.task.spec)
+        with byte_progress(context, f"sealing {file.name}", len(data)) as progress:
+            sealed = await selling.seal_model(opened.market, home, opened.stores, view.id, file, terms, progress)
+    value = {
+        "offer": sealed.id.hex(),
+        "task": view.id.hex(),
+        "attempt": sealed.command.attempt,
+        "ciphertext": sealed.command.ciphertext.hex(),
+        "size": sealed.command.size,
+        "model": sealed.model.hex(),
+        "bond": sealed.command.bond,
+        "benchmark_fee": view.task.benchmark_fee,
+        "enclaves": [one.enclave.hex() for one in sealed.command.envelopes],
+        "checked": checked,
+        "simulated": sealed.simulated,
+    }
+    lines = [
+        f"offer {sealed.id.hex()}",
+        f"sealed to {len(sealed.command.envelopes)} enclaves; {sealed.command.size:,} bytes in the store",
+        f"it will lock a bond of {sealed.command.bond:,} and cost a benchmark fee of {view.task.benchmark_fee:,}",
+        f"key and secret: {secret_files.path_of(home, selling.KIND, sealed.id)}",
+        *([] if checked else ["not checked whether an enclave would take it"]),
+        *([SIMULATED] if sealed.simulated else []),
+        f"next: goldengrain offer submit {short(sealed.id)}",
+    ]
+    emit(context, value, lines)
+
+
+@command(model, name="open", example="goldengrain model open 9ad31c --out bought.onnx --as User1@org1.example.com")
+@click.argument("offer", metavar="OFFER")
+@click.option("--out", required=True, type=MODEL_FILE, help="File to write the model to.")
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+@click.option("--evaluate", is_flag=True, help="Also score it on your hidden test set, as the enclave did.")
+@click.option("--keep-on-ledger", is_flag=True, help="Don't acknowledge: r and the locked key stay in the state.")
+async def open_model(
+    context: click.Context, offer: str, out: Path, force: bool, evaluate: bool, keep_on_ledger: bool
+) -> None:
+    """Unlock a settled offer's key, decrypt the model, check it against the enclave's report, acknowledge.
+
+    For the task's provider, in the home folder from which the task was opened.
+    """
+    _require_free(out, force)
+    async with market_session(context) as opened:
+        identifier = await opened.offer_id(offer)
+        with console(context).status("unlocking and decrypting"):
+            bought = await buying.unlock(opened.market, opened.home, opened.stores, identifier, out)
+        score = await _evaluated(opened, identifier, out, bought.score) if evaluate else None
+        done = None if keep_on_ledger else await _acknowledge(opened, identifier)
+    value = {
+        "offer": identifier.hex(),
+        "file": str(out),
+        "model": bought.digest.hex(),
+        "size": bought.size,
+        "score_ppm": bought.score,
+        "price": bought.price,
+        "bought_model_score_ppm": score,
+        "acknowledged": done,
+        "simulated": bought.simulated,
+    }
+    lines = [
+        f"{out}: {bought.size:,} bytes, SHA-256 {bought.digest.hex()}, as the enclave attested",
+        f"score {bought.score:,} ppm, paid {bought.price:,}",
+        *([f"on your own test set: {score:,} ppm"] if score is not None else []),
+        *([SIMULATED] if bought.simulated else []),
+    ]
+    emit(context, value, lines)
+
+
+@command(model, example="goldengrain model inspect model.onnx")
+@click.argument("file", type=MODEL_FILE)
+@click.option(
+    "--task", "task", metavar="TASK", help="Judge it by this task; without it, by its own interface, offline."
+)
+async def inspect(context: click.Context, file: Path, task: str | None) -> int:
+    """Show a model's operators, versions and counted operations, and whether an enclave would take it.
+
+    Works offline without --task. Exit code 1 if an enclave would refuse it.
+    """
+    data = _read(file)
+    view: TaskView | None = None
+    if task is not None:
+        async with market_session(context) as opened:
+            view = await opened.market.tasks.get(await opened.task_id(task))
+    found = inspect_model(data, view.task.spec if view else None)
+    value: dict[str, Any] = {
+        "file": str(file),
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "ir_version": found.ir_version,
+        "operator_sets": found.operator_sets,
+        "operators": found.operators,
+        "inputs": found.inputs,
+        "outputs": found.outputs,
+        "operations": found.operations,
+        "memory_bytes": found.memory,
+        "task": view.id.hex() if view else None,
+        "accepted": found.accepted,
+        "refusal": {"code": found.refusal.code, "message": str(found.refusal)} if found.refusal else None,
+    }
+    emit(context, value, [table(file.name, ("", ""), _rows(value, found))])
+    return 0 if found.accepted else 1
+
+
+def _rows(value: dict[str, Any], found: Inspected) -> list[tuple[str, object]]:
+    verdict = "yes" if found.accepted else f"no: {found.refusal.code if found.refusal else ''}: {found.refusal}"
+    return [
+        ("bytes", f"{value['bytes']:,}"),
+        ("SHA-256", value["sha256"]),
+        ("IR version", found.ir_version),
+        ("operator sets", ", ".join(f"{domain} {version}" for domain, version in found.operator_sets.items())),
+        ("operators", ", ".join(f"{count} {name}" for name, count in found.operators.items())),
+        ("input", escape(", ".join(found.inputs))),
+        ("output", escape(", ".join(found.outputs))),
+        ("operations a sample", "" if found.operations is None else f"{found.operations:,}"),
+        ("memory", "" if found.memory is None else f"{found.memory:,} bytes"),
+        ("would an enclave take it", escape(verdict)),
+    ]
+
+
+def _read(file: Path) -> bytes:
+    try:
+        if file.stat().st_size > MAX_FILE:
+            raise FileRefused(f"{file} is larger than {MAX_FILE:,} bytes")
+        return file.read_bytes()
+    except OSError as error:
+        raise FileRefused(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _require_free(out: Path, force: bool) -> None:
+    if out.exists() and not force:
+        raise FileRefused(f"{out} exists; choose another file, or --force to overwrite it")
+
+
+def _would_run(data: bytes, spec: BenchmarkSpec) -> bool:
+    """Raise what an enclave would refuse a model with; False where it cannot be told here."""
+    try:
+        found = inspect_model(data, spec)
+    except ExtraMissing:
+        return False
+    if found.refusal is not None:
+        raise found.refusal
+    return True
+
+
+async def _evaluated(opened: MarketSession, offer: bytes, out: Path, attested: int) -> int:
+    view = await opened.market.offers.get(offer)
+    score = await buying.evaluate(opened.market, opened.home, opened.stores, view.order.task, _read(out))
+    if score != attested:
+        raise CheckFailed(
+            f"{out} scores {score:,} ppm on the test set here, the enclave reported {attested:,}; "
+            "another kind of machine may differ by rounding"
+        )
+    return score
+
+
+async def _acknowledge(opened: MarketSession, offer: bytes) -> str | None:
+    """Acknowledge unless that was done; returns the transaction's id."""
+    lock = (await opened.market.offers.get(offer)).lock
+    if lock is None or lock.acknowledged:
+        return None
+    return (await buying.acknowledge(opened.market, opened.home, offer)).transaction_id
