@@ -19,6 +19,7 @@ from goldengrain.network import lifecycle, runtime
 from goldengrain.network.embedded.errors import LedgerError
 from goldengrain.network.embedded.network import EmbeddedNetwork
 from goldengrain.network.home import Home
+from goldengrain.network.processes import is_locked, wait_until
 from goldengrain.network.topology import default_topology
 from tests.network.embedded.services.deployed import Deployed, deployed, free_port, running
 
@@ -147,6 +148,7 @@ async def test_a_killed_network_loses_nothing_that_it_acknowledged(tmp_path: Pat
             outcomes = await asyncio.gather(*clients, return_exceptions=True)
             assert all(isinstance(outcome, GatewayError) for outcome in outcomes)
         assert acknowledged
+        assert wait_until(lambda: not is_locked(home.lock_file), 10.0)
         runtime.up(home)
         async with running_client(home) as (gateway, net):
             await net.serve(port, deployment.package_id)
