@@ -1,0 +1,96 @@
+"""A reader who follows a document: saves its files, types its commands into one shell, runs its Python, in order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.docs.markdown import ROOT, Block, blocks
+
+PATIENCE_S = 90.0
+_MAKE = re.compile(r"(?:\w+=\S+ )*make ")
+
+
+class Reader:
+    """A shell in a folder of its own, which lives as long as the document."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("GOLDENGRAIN_")}
+        self._shell = subprocess.Popen(
+            ["bash", "-euo", "pipefail"],
+            cwd=folder,
+            env=environment | {"PATH": path, "COLUMNS": "120"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._names: dict[str, Any] = {"__name__": "__main__"}
+        self._blocks = 0
+
+    def follow(self, document: Path) -> list[str]:
+        """Do what a document says; returns what its console blocks printed."""
+        printed = []
+        for block in blocks(document.read_text()):
+            place = f"{document.relative_to(ROOT)}:{block.line}"
+            if block.file is not None:
+                (self.folder / block.file).write_text(block.code)
+            elif block.language == "python":
+                self._python(block, place)
+            elif block.language == "console":
+                printed.append(self._console(block, place))
+        return printed
+
+    def _python(self, block: Block, place: str) -> None:
+        source = "\n" * (block.line - 1) + block.code
+        exec(compile(source, place, "exec"), self._names)
+
+    def _console(self, block: Block, place: str) -> str:
+        """Run a block, but for lines that begin with `make`: those are the gate's own steps."""
+        lines = [line for line in block.code.splitlines() if not _MAKE.match(line)]
+        self._blocks += 1
+        mark = f"--- end of block {self._blocks} ---"
+        script = "{\n:\n" + "\n".join(lines) + f"\n}} </dev/null\necho '{mark}'\n"
+        assert self._shell.stdin is not None
+        self._shell.stdin.write(script.encode())
+        self._shell.stdin.flush()
+        printed, ended = self._read_until(mark)
+        assert ended, f"{place}: the shell ended or took over {PATIENCE_S} s\n{block.code}\n{printed}"
+        return printed
+
+    def _read_until(self, mark: str) -> tuple[str, bool]:
+        output = self._shell.stdout
+        assert output is not None
+        seen, until = b"", time.monotonic() + PATIENCE_S
+        with selectors.DefaultSelector() as selector:
+            selector.register(output, selectors.EVENT_READ)
+            while (left := until - time.monotonic()) > 0:
+                if not selector.select(left):
+                    break
+                piece = os.read(output.fileno(), 65_536)
+                if not piece:
+                    break
+                seen += piece
+                if mark.encode() in seen:
+                    return seen.decode(errors="replace").partition(mark)[0], True
+        return seen.decode(errors="replace"), False
+
+    def close(self) -> None:
+        """End the shell and whatever it started in the background."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._shell.pid, signal.SIGTERM)
+        self._shell.wait(20)
+        for pipe in (self._shell.stdin, self._shell.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
