@@ -14,18 +14,18 @@ import json
 import os
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from goldengrain.gateway.contract import Contract
-from goldengrain.gateway.errors import CommitStatusError, EndorseError, SubmitUnknown
+from goldengrain.gateway.errors import CommitStatusError, CommitUnknown, EndorseError, SubmitUnknown
 from goldengrain.gateway.network import Network
 from goldengrain.gateway.transaction import Status, Transaction
 
-Answer = TypeVar("Answer")
 _PAUSE_S = 0.06
+_PATIENCE_S = 20.0
 
 
 class Journal:
@@ -88,14 +88,14 @@ class Worker:
 
     async def _deliver(self, transaction: Transaction) -> Status:
         if await self._submit(transaction):
-            return await self._repeat(lambda: self._status(transaction.transaction_id, 60))
+            return await self._outcome(transaction.transaction_id)
         while True:  # nobody knows whether it was ordered
             if self._random.random() < 0.5:
                 with suppress(CommitStatusError):
                     return await self._status(transaction.transaction_id, self._random.uniform(0.2, 1.5))
             self.tally["sent again"] += 1
             if await self._submit(transaction):
-                return await self._repeat(lambda: self._status(transaction.transaction_id, 60))
+                return await self._outcome(transaction.transaction_id)
 
     async def _submit(self, transaction: Transaction) -> bool:
         """Whether the orderer acknowledged it."""
@@ -111,10 +111,13 @@ class Worker:
     async def _status(self, transaction_id: str, deadline: float) -> Status:
         return await self._network.commit(transaction_id).status(deadline)
 
-    async def _repeat(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _outcome(self, transaction_id: str) -> Status:
+        """What became of a transaction that the orderer acknowledged, however often the network dies meanwhile."""
         while True:
             try:
-                return await ask()
+                return await self._status(transaction_id, _PATIENCE_S)
+            except CommitUnknown as error:  # the network lived all that time
+                raise AssertionError(f"{transaction_id} was acknowledged by the orderer and then lost") from error
             except CommitStatusError:
                 self.tally["status unknown"] += 1
                 await asyncio.sleep(_PAUSE_S)

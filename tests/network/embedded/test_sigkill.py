@@ -16,7 +16,7 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from tests.network.embedded.load import Journal, Load
 WORKERS = 12
 
 
+@pytest.mark.timeout(300)
 async def test_five_kills_lose_and_repeat_nothing(tmp_path: Path) -> None:
     await killed_at_random(tmp_path, kills=5)
 
@@ -87,7 +88,7 @@ async def kill_repeatedly(deployed: Deployed, load: Load, journal: Journal, kill
         if "then" in victims:
             await asyncio.sleep(choose.uniform(0, 0.2))
         await kill_network(deployed.home)
-        starts = [asyncio.to_thread(runtime.up, deployed.home)]
+        starts: list[Awaitable[object]] = [asyncio.to_thread(runtime.up, deployed.home)]
         if "chaincode" in victims:
             starts.append(deployed.program.start(deployed.package_id))
         await asyncio.gather(*starts)
