@@ -79,3 +79,7 @@ def exit_code(error: GoldenGrainError) -> int:
     if isinstance(error, ContractError):
         return 4
     return 3 if isinstance(error, CommitStatusError) else 1
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ not end as the protocol says. Waiting times run on the ledger's clock, which the
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ from goldengrain.enclave.errors import (
     TicketNonceUnknown,
     TicketTooFewOrganizations,
 )
+from goldengrain.enclave.evaluate import evaluate
 from goldengrain.gateway.errors import BlobCorrupt
 from goldengrain.gateway.identity import Credentials
 from goldengrain.gateway.wallet import Wallet
@@ -248,12 +250,16 @@ def endorsed_by(transaction: bytes, signers: Iterable[Credentials]) -> bytes:
     return envelope.SerializeToString()
 
 
+DECLINING = PriceSchedule.of((999_000, 10_000), (1_000_000, 20_000))
+"""A schedule that pays for nothing that the play's models reach."""
+
+
 async def below_threshold(play: Play) -> Ended:
     """A model below the schedule's first point is declined, and its score is to be found nowhere."""
     stage = play.stage
     developer, operator = stage.cast.developers[1], stage.cast.operators[1]
     had = await balance(developer)
-    task, sale, operation = await _claimed(play, PriceSchedule.of((999_000, 10_000), (1_000_000, 20_000)))
+    task, sale, operation = await _claimed(play, DECLINING)
     with stage.acts.act("the enclave compares and says no more than that"):
         signed = await swap.benchmark(stage, sale, operation)
         require(signed.outcome is Outcome.DECLINED and signed.result.score == 0, "the report tells more than declined")
@@ -264,18 +270,19 @@ async def below_threshold(play: Play) -> Ended:
     require(await balance(developer) == had - fee, "the developer pays the benchmark fee and nothing else")
     require(operation.operator is operator, "the fee goes to the operator that claimed")
     with stage.acts.act("the score is searched for in every transaction, block, event and log"):
-        score = await buying.evaluate(
-            stage.cast.provider.market, stage.home, stage.stores, task, sale.model.read_bytes()
-        )
-        places = await _search(stage, score)
+        container = await buying.test_set_of(stage.cast.provider.market, stage.home, stage.stores, task)
+        score = await asyncio.to_thread(evaluate, sale.model.read_bytes(), container, view.task.spec, 1)
+        require(bool(await _search(stage, [DECLINING.points[0].score])), "the search finds nothing at all")
+        places = await _search(stage, [score, score - score % view.task.eta])
         require(not places, f"the declined score stands in {', '.join(places)}")
     stage.acts.note("it stands nowhere")
     return [(sale, None)]
 
 
-async def _search(stage: Stage, score: int) -> list[str]:
-    """Where a score is written: as a number of its own, not as digits inside a longer number or a digest."""
-    wanted = re.compile(rb"(?<![0-9a-fA-F])" + str(score).encode() + rb"(?![0-9a-fA-F])")
+async def _search(stage: Stage, numbers: Sequence[int]) -> list[str]:
+    """Where one of some numbers is written: by itself, not as digits inside a longer number or a digest."""
+    digits = "|".join(str(number) for number in numbers).encode()
+    wanted = re.compile(rb"(?<![0-9a-fA-F])(?:" + digits + rb")(?![0-9a-fA-F])")
     network = stage.cast.provider.market.network
     async with network.fetch_blocks(0, await network.height() - 1) as blocks:
         places = [f"block {one.header.number}" async for one in blocks if wanted.search(one.SerializeToString())]
