@@ -1,0 +1,16 @@
+"""Every figure that README and docs quote, measured again.
+
+    python -m benchmarks                     # all of them, one after the other
+    python -m benchmarks throughput          # one
+    python -m benchmarks throughput --json   # one JSON object on standard output instead of tables
+
+| name | what it measures |
+| --- | --- |
+| bring_up | a network from nothing, and again from its folder; a contract through the lifecycle; each a new process |
+| throughput | get + put of 100 bytes through our client and our shim, 1, 32 and 64 in flight; CPU of each side |
+| demo | `goldengrain demo`, the whole of it |
+
+Where FABRIC_BIN names the folder of Fabric's own programs, `bring_up` and `throughput` run on these as well and show
+the ratio. Run it on a machine that does nothing else; figures of a busy machine are worth nothing. `--seconds` sets how
+long each load lasts.
+"""

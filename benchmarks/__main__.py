@@ -1,0 +1,38 @@
+"""`python -m benchmarks [NAME …] [--json] [--seconds N]`; see the package's docstring."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+
+from benchmarks import bring_up, demo, throughput
+from benchmarks.report import machine
+
+BENCHMARKS = {"bring_up": bring_up.run, "throughput": throughput.run, "demo": demo.run}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure; without names, everything.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(BENCHMARKS)}")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
+    parser.add_argument("--seconds", type=float, default=8.0, help="how long each load lasts (8)")
+    options = parser.parse_args()
+    if unknown := set(options.names) - BENCHMARKS.keys():
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}: one of {', '.join(BENCHMARKS)}")
+    here, reports = machine(), []
+    if not options.json:
+        print(", ".join(f"{name} {value}" for name, value in here.items()), flush=True)
+    for name in options.names or BENCHMARKS:
+        report = asyncio.run(BENCHMARKS[name](options.seconds))
+        reports.append(report.to_json())
+        if not options.json:
+            print(f"\n{report.table()}", flush=True)
+    if options.json:
+        print(json.dumps({"machine": here, "reports": reports}, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
