@@ -199,7 +199,8 @@ def stage(stores: Stores, exchange: Path, claimed: Claimed) -> StagedJob:
     offer, task = claimed.offer, claimed.task
     made = next(one.claim for one in offer.claims if one.claim.number == claimed.number)
     holders = [task.provider_msp, *offer.receipts, offer.developer_msp]
-    model, dataset = f"{offer.order.ciphertext.hex()}.model", f"{task.task.dataset.ciphertext.hex()}.dataset"
+    job = f"{offer.id.hex()}-{claimed.number}"  # several jobs of one task may run at once: each has its own files
+    model, dataset = f"{job}.model", f"{job}.dataset"
     stores.holding(offer.order.ciphertext, holders).fetch(offer.order.ciphertext, exchange / model)
     stores.holding(task.task.dataset.ciphertext, holders).fetch(task.task.dataset.ciphertext, exchange / dataset)
     return StagedJob(
