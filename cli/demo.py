@@ -19,7 +19,7 @@ from goldengrain.cli.stage.acts import Acts
 from goldengrain.cli.stage.page import page
 from goldengrain.cli.stage.result import result
 from goldengrain.cli.stage.scenarios import SCENARIOS, Play
-from goldengrain.cli.stage.setting import Stage, set_stage
+from goldengrain.cli.stage.setting import Operation, Stage, set_stage
 from goldengrain.cli.stage.swap import SCHEDULE, Sale
 from goldengrain.cli.stage.training import TrainedModel, Training
 from goldengrain.network.home import Home, write_atomically
@@ -99,7 +99,9 @@ async def _main_job(
         sales = await asyncio.gather(*(swap.offer(stage, task, one, model.path) for one, model in pairs))
         await asyncio.gather(*(swap.receipt(stage, sale) for sale in sales))
     with acts.act("benchmark: claimed, tickets checked, decrypted, evaluated, signed; prices locked", "benchmark"):
-        await asyncio.gather(*(_benchmarked(stage, sale) for sale in sales))
+        # One claim after the other: two at once may pick the same slot, and one of them would be sent anew.
+        operations = [await swap.claim(stage, sale) for sale in sales]
+        await asyncio.gather(*(_benchmarked(stage, *job) for job in zip(sales, operations, strict=True)))
     with acts.act("reveal: each developer publishes r and is paid in the same transaction"):
         await asyncio.gather(*(swap.reveal(stage, sale) for sale in sales))
     with acts.act("the provider unlocks, decrypts and measures what it bought"):
@@ -107,8 +109,7 @@ async def _main_job(
     return list(zip(sales, measured, strict=True))
 
 
-async def _benchmarked(stage: Stage, sale: Sale) -> None:
-    operation = await swap.claim(stage, sale)
+async def _benchmarked(stage: Stage, sale: Sale, operation: Operation) -> None:
     await swap.report(stage, sale, operation, await swap.benchmark(stage, sale, operation))
 
 
