@@ -7,6 +7,7 @@ import os
 import re
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,28 @@ from typing import Any
 from tests.docs.markdown import ROOT, Block, blocks
 
 PATIENCE_S = 90.0
+_SERVER = re.compile(r"CHAINCODE_SERVER_ADDRESS=(\S+) .*&$", re.MULTILINE)
 _MAKE = re.compile(r"(?:\w+=\S+ )*make ")
+
+
+def _with_free_ports(text: str) -> str:
+    """The text with a free port of this machine for each one that it tells a server to listen on."""
+    for address in sorted(set(re.findall(r"127\.0\.0\.1:\d+", text))):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            text = text.replace(address, f"127.0.0.1:{probe.getsockname()[1]}")
+    return text
+
+
+def _wait_for(address: str) -> None:
+    """Wait for a server started in the background, as somebody who types does without noticing."""
+    host, _, port = address.partition(":")
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"nothing listens on {address}")
 
 
 class Reader:
@@ -41,7 +63,7 @@ class Reader:
     def follow(self, document: Path) -> list[str]:
         """Do what a document says; returns what its console blocks printed."""
         printed = []
-        for block in blocks(document.read_text()):
+        for block in blocks(_with_free_ports(document.read_text())):
             place = f"{document.relative_to(ROOT)}:{block.line}"
             if block.file is not None:
                 (self.folder / block.file).write_text(block.code)
@@ -66,6 +88,8 @@ class Reader:
         self._shell.stdin.flush()
         printed, ended = self._read_until(mark)
         assert ended, f"{place}: the shell ended or took over {PATIENCE_S} s\n{block.code}\n{printed}"
+        for address in _SERVER.findall(block.code):
+            _wait_for(address)
         return printed
 
     def _read_until(self, mark: str) -> tuple[str, bool]:
