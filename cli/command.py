@@ -33,6 +33,12 @@ class Group(click.Group):
         kwargs["params"] = [*(kwargs.get("params") or []), *shared_options()]
         super().__init__(*args, **kwargs)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with the whole first sentence of each."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(limit=200)) for name, one in commands if one])
+
 
 class LazyGroup(Group):
     """A group whose commands are imported when they are asked for, so that none pays for what the others import.

@@ -26,6 +26,7 @@ COMMANDS = (
     "enclave",
     "tx",
     "events",
+    "completion",
 )
 
 
