@@ -15,7 +15,6 @@ in ``HOME/secrets/tasks/TASK.json`` before the task is opened.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -120,12 +119,12 @@ async def open_task(
         raise NoEnclave("no enclave is registered that may work; operators start one with `goldengrain enclave run`")
     store = stores.of(market.network.identity.msp_id)
     private, key = PrivateKey.generate(), stream.generate_key()
-    ciphertext = io.BytesIO()
-    stream.encrypt_file(key, io.BytesIO(test_set.container), ciphertext)
-    blob = store.put_bytes(ciphertext.getvalue())
-    dataset = DatasetDigests(blob.digest, digests.sha256(test_set.container), digests.sha256(key))
+    ciphertext = stream.encrypt(key, test_set.container)
+    dataset = DatasetDigests(digests.sha256(ciphertext), digests.sha256(test_set.container), digests.sha256(key))
     draft = _opening(test_set, terms, policy, now, private.public, dataset)
     task = await market.tasks.preview(draft)
+    task.validate(policy, now)
+    blob = store.put_bytes(ciphertext)
     opening = replace(draft, dataset_envelopes=_seal_to(store, enclaves, key, task.id))
     secret = {
         "task": task.id.hex(),

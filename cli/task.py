@@ -31,7 +31,7 @@ class Schedule(click.ParamType[PriceSchedule]):
         points = []
         for part in str(value).split(","):
             score, colon, price = part.strip().partition(":")
-            if not colon or not (score.isdecimal() and price.isdecimal()) or len(part) > 40:
+            if not colon or not part.isascii() or not (score.isdecimal() and price.isdecimal()) or len(part) > 40:
                 self.fail(f"{part!r} is not SCORE:PRICE in whole numbers, such as {DEFAULT_SCHEDULE}", param, ctx)
             points.append((int(score), int(price)))
         return PriceSchedule.of(*points)

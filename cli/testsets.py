@@ -125,7 +125,7 @@ def _arrays(path: Path) -> tuple[Any, Any]:
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             inputs, labels = arrays["inputs"], arrays["labels"]
     except KeyError as error:
         raise FileRefused(f"{path} has no array {error}; save it with numpy.savez(inputs=…, labels=…)") from error

@@ -10,7 +10,7 @@ import click
 from goldengrain.cli.errors import DeadlineNear
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_DURATION = re.compile(r"(\d{1,9})([smhd])")
+_DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 MAX_DURATION = 10 * 365 * 86_400
 
 
@@ -22,7 +22,7 @@ class Duration(click.ParamType[int]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the seconds; fails on anything else."""
         text = str(value).strip()
-        if text.isdecimal() and len(text) < 12:
+        if text.isascii() and text.isdecimal() and len(text) < 12:
             seconds = int(text)
         elif text and _DURATION.sub("", text) == "":
             seconds = sum(int(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))

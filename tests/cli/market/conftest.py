@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .running import Folder, agent
+from .running import Folder, agents
 
 USERS = tuple(f"User1@org{number}.example.com" for number in (1, 2, 3))
 OPERATORS = tuple(f"operator@org{number}.example.com" for number in (1, 2, 3))
@@ -21,10 +21,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
     try:
         recipients = [word for label in (*USERS, *OPERATORS) for word in ("--to", label)]
         folder("credits", "mint", 100_000, *recipients)
-        with (
-            agent(folder.home, "org2", "--as", OPERATORS[1]),
-            agent(folder.home, "org3", "--as", OPERATORS[2]),
-        ):
+        with agents(folder.home, ("org2", "--as", OPERATORS[1]), ("org3", "--as", OPERATORS[2])):
             yield folder
     finally:
         folder("network", "down", "--purge")

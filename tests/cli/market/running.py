@@ -66,7 +66,7 @@ class Folder:
 
     def attempt(self, *arguments: object) -> Result:
         """Run a command with --json, whatever comes of it."""
-        return run("--home", self.home, *arguments, "--json")
+        return run("--json", "--home", self.home, *arguments)
 
     def shown(self, *arguments: object) -> str:
         """Run a command as a person does; returns what it prints."""
@@ -76,18 +76,27 @@ class Folder:
 
 
 @contextlib.contextmanager
-def agent(home: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run `goldengrain enclave run` as a process of its own until it works; end it as Ctrl+C does."""
+def agents(home: Path, *lines: tuple[str, ...]) -> Iterator[None]:
+    """Run `goldengrain enclave run` once for each line, as processes of their own; end them as Ctrl+C does."""
+    with contextlib.ExitStack() as stack:
+        started = [stack.enter_context(_agent(home, line)) for line in lines]
+        for process, log in started:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert "works for" in line, line + log.read_text()
+        yield
+    assert [process.returncode for process, _ in started] == [0] * len(started)
+
+
+@contextlib.contextmanager
+def _agent(home: Path, arguments: tuple[str, ...]) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     command = [*COMMAND, "--home", str(home), "enclave", "run", *arguments]
     log = home / "logs" / f"agent-{arguments[0]}.err"
     with log.open("w") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
     with process:
         try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert "works for" in line, line + log.read_text()
-            yield process
+            yield process, log
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(30)
