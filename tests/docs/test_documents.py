@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -76,6 +77,12 @@ def test_every_help_text_ends_with_an_example_of_its_own_command() -> None:
 def test_every_link_within_the_project_leads_somewhere(document: Path) -> None:
     missing = [target for target in links(document.read_text()) if not (document.parent / target).exists()]
     assert missing == []
+
+
+@document
+def test_every_python_name_in_it_exists(document: Path) -> None:
+    for name in sorted(set(re.findall(r"\bgoldengrain(?:\.[A-Za-z_]\w*)+", document.read_text()))):
+        assert pkgutil.resolve_name(name) is not None
 
 
 def test_every_make_target_in_the_documents_exists() -> None:
