@@ -66,7 +66,11 @@ def task() -> None:
     "--reveal-within", type=DURATION, help="R: time to reveal after a lock.  [default: the policy's, from 10m]"
 )
 @click.option(
-    "--eta", default=1_000, show_default=True, type=click.IntRange(1, 1_000_000), help="Scores are multiples."
+    "--eta",
+    default=1_000,
+    show_default=True,
+    type=click.IntRange(1, 1_000_000),
+    help="Scores are floored to multiples.",
 )
 @click.option("--attempts", type=click.IntRange(1), help="Offers of one organisation at most.  [default: the policy's]")
 @click.option("--wilson", is_flag=True, help="Score by the lower end of Wilson's interval.")
