@@ -22,11 +22,12 @@ async def run(seconds: float) -> Report:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "goldengrain.cli.main", "demo", "--json", "--home", folder),
                 stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
             )
-            output, _ = await process.communicate()
+            output, said = await process.communicate()
             taken = time.monotonic() - began
         if process.returncode != 0:
-            raise RuntimeError(f"goldengrain demo ended with {process.returncode}")
+            raise RuntimeError(f"goldengrain demo ended with {process.returncode}: {said.decode()}")
         parts = json.loads(output)["timings_s"]
         report.rows.append({"round": number, "process_s": round(taken, 2)} | {f"{k}_s": v for k, v in parts.items()})
     return report

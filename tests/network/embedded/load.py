@@ -26,6 +26,7 @@ from goldengrain.gateway.transaction import Status, Transaction
 
 _PAUSE_S = 0.06
 _PATIENCE_S = 20.0
+_IMPATIENT = 0.1  # so often a client sends an envelope again although the orderer has it
 
 
 class Journal:
@@ -88,6 +89,9 @@ class Worker:
 
     async def _deliver(self, transaction: Transaction) -> Status:
         if await self._submit(transaction):
+            if self._random.random() < _IMPATIENT:
+                self.tally["sent again"] += 1
+                await self._submit(transaction)
             return await self._outcome(transaction.transaction_id)
         while True:  # nobody knows whether it was ordered
             if self._random.random() < 0.5:

@@ -29,7 +29,7 @@ from goldengrain.network import runtime
 from goldengrain.network.home import Home
 from goldengrain.network.processes import is_locked, reap, wait_until
 from tests.conformance import programs
-from tests.conformance.deployed import Deployed
+from tests.conformance.deployed import Deployed, patiently
 from tests.network.embedded.load import Journal, Load
 
 WORKERS = 12
@@ -63,6 +63,8 @@ async def killed_at_random(folder: Path, kills: int) -> None:
                 await load.abandon()
             print(f"{load.committed} committed; {dict(load.tally)}")
             assert load.committed > kills
+            for network in networks:  # a connection may still be waiting before it tries again
+                await patiently(network.height)
             genesis = common_pb2.Block.FromString(home.genesis_file("market").read_bytes())
             ledger = await audit(networks[0], genesis)
             print(f"{ledger.height} blocks; {dict(Counter(one.code_name for one in ledger.transactions))}")
