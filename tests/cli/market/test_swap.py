@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import stat
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,27 @@ def test_other_bytes_than_those_offered_get_no_receipt_and_the_offer_expires(
     assert market("offer", "show", offer)["state"] == "expired"
     over = market.attempt("offer", "refund", offer)
     assert (over.code, over.error) == (1, "NOTHING_DUE")
+    assert market("credits", "balance", "--all")["conserved"] is True
+
+
+def test_a_claim_that_the_host_cannot_serve_lapses_and_its_deposit_goes_to_the_developer(
+    market: Folder, models: dict[str, Path]
+) -> None:
+    task = market("task", "open", "--dataset", "digits", "--seed", 10, "--as", PROVIDER)["task"]
+    offer = market("model", "seal", models["tree"], "--task", task, "--as", DEVELOPER)["offer"]
+    sealed = json.loads((market.home / "secrets" / "offers" / f"{offer}.json").read_text())
+    for envelope in sealed["command"]["envelopes"]:
+        (market.home / "store" / "Org2" / envelope["digest"]).unlink()
+    market("offer", "submit", offer, "--as", DEVELOPER)
+    market("offer", "receipt", offer, "--as", PROVIDER)
+    market("offer", "wait", offer, "--for", "claimed", "--timeout", "30s")
+    before = market("credits", "balance", "--of", DEVELOPER)["balance"]
+    (lapse,) = (one for one in market("offer", "show", offer)["ways_out"] if one["command"] == "Lapse")
+    market("network", "advance", lapse["due_in_s"] + 1)
+    (sent,) = market("offer", "refund", offer, "--as", OTHER)["sent"]
+    assert (sent["command"], sent["claim"]) == ("Lapse", 1)
+    assert market("offer", "show", offer)["state"] == "stored"
+    assert market("credits", "balance", "--of", DEVELOPER)["balance"] == before + 1_000
     assert market("credits", "balance", "--all")["conserved"] is True
 
 
