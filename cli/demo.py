@@ -34,7 +34,7 @@ DATASETS = ("digits", "fashion-mnist")
 @click.option("--keep", is_flag=True, help="Leave the folder of the demonstration's network behind.")
 @click.pass_context
 def demo(context: click.Context, dataset: str, scenario: str | None, keep: bool) -> None:
-    r"""Play a whole market: three developers sell models through the benchmark, the provider opens what it bought.
+    """Play a whole market: three developers sell models through the benchmark, the provider opens what it bought.
 
     It brings up a network of its own, and stops all that it started. Attestation is simulated.
 
@@ -46,7 +46,7 @@ def demo(context: click.Context, dataset: str, scenario: str | None, keep: bool)
       oracle-abuse     a host asks the enclave without a valid ticket: nothing is signed
       below-threshold  too low a score is declined and stands nowhere
       copied-offer     another developer sends the offer as its own: failed
-    """
+    """  # noqa: D301 - click wants the backspace character itself
     folder = home_of(context).path
     folder.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=folder, prefix="demo-"))

@@ -23,33 +23,33 @@ class ShimError(GoldenGrainError):
     status = 500
 
 
-class InvalidKey(ShimError):  # noqa: N818 - errors are named after what happened, not after their base class
+class InvalidKey(ShimError):
     """A key that must not reach the ledger. The peer would take it: see `keys`."""
 
     code = "INVALID_KEY"
     status = 400
 
 
-class InvalidArgument(ShimError):  # noqa: N818
+class InvalidArgument(ShimError):
     """An argument that Fabric cannot take or that it would silently turn into something else."""
 
     code = "INVALID_ARGUMENT"
     status = 400
 
 
-class PeerRefused(ShimError):  # noqa: N818
+class PeerRefused(ShimError):
     """The peer answered with ERROR. The text is the peer's: `<TYPE> failed: transaction ID: <id>: <cause>`."""
 
     code = "PEER_REFUSED"
 
 
-class StreamLost(ShimError):  # noqa: N818
+class StreamLost(ShimError):
     """The stream to the peer has ended: nothing that the transaction still does can reach the peer."""
 
     code = "STREAM_LOST"
 
 
-class TransactionEnded(ShimError):  # noqa: N818
+class TransactionEnded(ShimError):
     """A stub was used after its transaction's response had been sent (by a task left behind, say)."""
 
     code = "TRANSACTION_ENDED"

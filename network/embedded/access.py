@@ -33,6 +33,7 @@ def check_channel(config: ChannelConfig, path: str, signed: SignedData) -> None:
 
     Raises:
         AccessDenied: it is not satisfied.
+
     """
     admitted = _admitted.setdefault(config, set())
     entry = (path, signed.identity)
@@ -60,6 +61,7 @@ def check_local(msps: MspManager, msp_id: str, policy: str, creator: bytes) -> N
 
     Raises:
         AccessDenied: it is not.
+
     """
     where = f"during channelless check policy with policy [{policy}]"
     try:

@@ -52,6 +52,7 @@ class ChaincodeLauncher:
 
         Raises:
             ChaincodeExecutionError: the server can't be reached, or the chaincode doesn't register in time.
+
         """
         if self._stream is not None and not self._stream.closed:
             return self._stream

@@ -54,6 +54,7 @@ class ChaincodeRegistry:
 
         Raises:
             ProposalError: with Fabric's words for what is missing.
+
         """
         definition = self._channel.definitions.get(name)
         if definition is None:

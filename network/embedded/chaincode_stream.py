@@ -56,6 +56,7 @@ class StreamTransaction(Protocol):
 
         Raises:
             StateRequestError: the request is refused; its text follows the prefix of the ERROR.
+
         """
 
 
@@ -83,6 +84,7 @@ class ChaincodeStream:
 
         Raises:
             ChaincodeExecutionError: the stream ended before.
+
         """
         await asyncio.shield(self._ready)
 
@@ -101,6 +103,7 @@ class ChaincodeStream:
 
         Raises:
             ChaincodeExecutionError: the stream ended, the time ran out, or the transaction already runs here.
+
         """
         key = (transaction.channel_id, transaction.tx_id)
         if key in self._transactions:

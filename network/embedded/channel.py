@@ -41,6 +41,7 @@ from goldengrain.network.embedded.state import (
     Expiry,
     PrivateKey,
     PrivateWrite,
+    PublicWrite,
     StateKey,
     Update,
     Version,
@@ -139,6 +140,7 @@ class Channel:
                 if transaction.code == _VALID:
                     private.add(position, transaction)
             updates = private.block_updates(result.updates)
+            updates.history = list(_public_writes(result.transactions))
             transactions = tuple(
                 CommittedTransaction(t.tx_id, position, t.header_type, t.code)
                 for position, t in enumerate(result.transactions)
@@ -225,6 +227,15 @@ class _PrivateEffects:
                 fits = update.value is not None and hashlib.sha256(value).digest() == update.value
                 private[owner] = Update(value if fits else None, b"", update.version)
         return BlockUpdates(merged, private, self._expiries, self._written, self._forgotten)
+
+
+def _public_writes(transactions: Sequence[ValidatedTransaction]) -> Iterator[PublicWrite]:
+    """Every public write of the valid transactions."""
+    for position, transaction in enumerate(transactions):
+        if transaction.code == transaction_pb2.VALID:
+            for entry in transaction.rwsets:
+                for write in entry.public.writes:
+                    yield PublicWrite(position, entry.namespace, write.key.encode())
 
 
 def _clear_writes(staged: Sequence[bytes]) -> Iterator[tuple[tuple[str, str, bytes], bytes]]:

@@ -180,6 +180,7 @@ def deliver_handler(channels: Mapping[str, Channel], clock: Callable[[], float])
     Args:
         channels: by name.
         clock: seconds since 1970.
+
     """
 
     def with_private(seek: _Seek, block: common_pb2.Block) -> events_pb2.DeliverResponse:

@@ -42,6 +42,7 @@ class Planner:
 
         Raises:
             NoPlanError: a chaincode is not defined, or no peer has it.
+
         """
         names = list(chaincodes)
         for name in names:
@@ -57,6 +58,7 @@ class Planner:
 
         Raises:
             NoPlanError: no set of the candidates satisfies the policies.
+
         """
         others = [peer for peer in candidates if peer is not first]
         if others:

@@ -61,6 +61,7 @@ class RefusedProposal(Exception):
 
     Attributes:
         filtered: by the filter before everything else; a gateway takes that for a failing peer and tries the next.
+
     """
 
     def __init__(self, message: str, *, filtered: bool = False) -> None:
@@ -109,6 +110,7 @@ class Endorser:
             system: the peer's system chaincodes.
             executor: runs user chaincodes.
             clock: seconds since 1970.
+
         """
         self._msp_id = msp_id
         self._signer = signer
@@ -124,6 +126,7 @@ class Endorser:
 
         Raises:
             RefusedProposal: refused before it was simulated.
+
         """
         return await self.process_unpacked(self.unpack(signed))
 
@@ -132,6 +135,7 @@ class Endorser:
 
         Raises:
             RefusedProposal: it is not, or it is malformed.
+
         """
         try:
             return unpack(signed, self._clock())
@@ -143,6 +147,7 @@ class Endorser:
 
         Raises:
             RefusedProposal: refused before it was simulated.
+
         """
         channel = self._channels.get(proposal.channel_id)
         if channel is None and proposal.channel_id:

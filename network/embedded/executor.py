@@ -76,6 +76,7 @@ class ChaincodeExecutor:
         Raises:
             ChaincodeExecutionError: it can't be run to its end.
             SimulationError: the state can't be read.
+
         """
         channel, simulator = transaction.channel, transaction.simulator
         if channel is None or simulator is None:

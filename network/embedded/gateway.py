@@ -100,6 +100,7 @@ class Gateway:
 
         Raises:
             RpcError: refused or failed.
+
         """
         signed = request.proposed_transaction
         if not request.HasField("proposed_transaction"):
@@ -145,6 +146,7 @@ class Gateway:
 
         Raises:
             RpcError: refused or failed.
+
         """
         signed = request.proposed_transaction
         if not request.HasField("proposed_transaction"):
@@ -284,6 +286,7 @@ class Gateway:
 
         Raises:
             RpcError: refused.
+
         """
         envelope = request.prepared_transaction
         if not request.HasField("prepared_transaction"):
@@ -307,6 +310,7 @@ class Gateway:
 
         Raises:
             RpcError: refused.
+
         """
         if not request.request:
             raise RpcError(Code.INVALID_ARGUMENT, "a commit status request is required")
@@ -331,6 +335,7 @@ class Gateway:
 
         Raises:
             RpcError: refused.
+
         """
         if not request.request:
             raise RpcError(Code.INVALID_ARGUMENT, "a chaincode events request is required")
@@ -356,6 +361,7 @@ class Gateway:
 
         Raises:
             RpcError: it doesn't exist, or they may not.
+
         """
         if not identity:
             raise RpcError(Code.INVALID_ARGUMENT, "no identity provided")

@@ -20,6 +20,7 @@ def load_signer(msp: Path, msp_id: str) -> BlockSigner:
 
     Raises:
         ConfigError: the folder doesn't hold them.
+
     """
     certificate = _only_file(msp / "signcerts").read_bytes()
     key_file = _only_file(msp / "keystore")

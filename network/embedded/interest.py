@@ -30,6 +30,7 @@ class Interest:
         policies: serialised peer.ApplicationPolicy messages that the endorsers must satisfy together.
         key_policies: serialised common.SignaturePolicyEnvelope messages of single keys, likewise.
         collections: (chaincode, collection) of private data that was used.
+
     """
 
     message: proposal_response_pb2.ChaincodeInterest
@@ -49,6 +50,7 @@ def build_interest(channel: Channel, results: SimulationResults, chaincode: str)
 
     Raises:
         ProposalError: the policy of a written key is no policy; in Fabric's words.
+
     """
     if chaincode == LIFECYCLE:
         return _lifecycle_interest(channel)

@@ -322,6 +322,13 @@ class ChannelLedger:
             end,
         )
 
+    def writers_at(self, height: int, namespace: str, key: bytes) -> Iterator[tuple[int, int]]:
+        """(block, position) of the valid transactions below `height` that wrote a public key, the newest first."""
+        before = (height, 0)
+        while rows := self._store.writers(namespace, key, before, _RANGE_CHUNK):
+            yield from rows
+            before = rows[-1]
+
     def get_private_at(self, height: int, key: PrivateKey) -> VersionedValue | None:
         """Return the clear private value as one organisation has it."""
         changed, value = self._history.find_private(height, key)
@@ -465,6 +472,14 @@ class Snapshot:
     def range(self, namespace: str, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, VersionedValue]]:
         """Public keys in [start, end)."""
         return self._ledger.range_at(self.height, namespace, start, end)
+
+    def writers(self, namespace: str, key: bytes) -> Iterator[tuple[int, int]]:
+        """(block, position) of the valid transactions that wrote a public key, the newest first."""
+        return self._ledger.writers_at(self.height, namespace, key)
+
+    def block(self, number: int) -> common_pb2.Block:
+        """Return a committed block; shared, don't change it. Raises BlockNotFoundError."""
+        return self._ledger.block(number)
 
     def get_private(self, key: PrivateKey) -> VersionedValue | None:
         """Return the clear private value as one organisation has it."""

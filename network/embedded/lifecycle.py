@@ -108,6 +108,7 @@ class Lifecycle:
             packages: its installed packages.
             references: tells which definitions use a package id.
             installed: called after an installation.
+
         """
         self._msp_id = msp_id
         self._packages = packages
@@ -124,6 +125,7 @@ class Lifecycle:
 
         Raises:
             LifecycleError: refused, in Fabric's words.
+
         """
         local = self._LOCAL.get(function)
         try:

@@ -24,6 +24,7 @@ def check_definition(name: str, version: str, collections: collection_pb2.Collec
 
     Raises:
         LifecycleError: in Fabric's words.
+
     """
     if not name:
         raise LifecycleError(f"{_PREFIX}invalid chaincode name ''. Names must not be empty")

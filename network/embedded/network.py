@@ -73,6 +73,7 @@ class EmbeddedNetwork:
 
         Raises:
             NetworkNotFound: there is no network in the folder.
+
         """
         self.home = as_home(home)
         self.topology: Topology = self.home.load_topology()
@@ -100,6 +101,7 @@ class EmbeddedNetwork:
             LedgerError: the ledger can't be opened.
             ConfigError: certificates or genesis block can't be read.
             PortTaken: a port is in use.
+
         """
         try:
             self._open_channel(self.topology.channel.name)

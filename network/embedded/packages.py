@@ -41,6 +41,7 @@ class ChaincodeConnection:
         root_certificate: PEM of the CA that signed the server's certificate, where TLS is required; else None.
         client_key: PEM of the peer's key, where the server asks for a client certificate; else None.
         client_certificate: PEM of the peer's certificate for it.
+
     """
 
     address: str
@@ -65,6 +66,7 @@ class ChaincodePackage:
 
         Raises:
             LifecycleError: the package holds no usable `connection.json`.
+
         """
         if self.type.lower() not in _SERVER_TYPES:
             raise LifecycleError("could not build chaincode: docker build failed: docker build is disabled")
@@ -82,6 +84,7 @@ def parse_package(raw: bytes) -> ChaincodePackage:
 
     Raises:
         LifecycleError: it is not one.
+
     """
     files = _unpack(raw, _PARSE)
     if "metadata.json" not in files:
@@ -117,6 +120,7 @@ class PackageStore:
 
         Raises:
             LifecycleError: it is malformed, installed already, or of a type that is not run here.
+
         """
         package = parse_package(raw)
         if package.package_id in self._packages:

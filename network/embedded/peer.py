@@ -46,6 +46,7 @@ class EmbeddedPeer:
             packages: folder of its installed chaincode packages.
             clock: seconds since 1970.
             execute_timeout_s: how long a chaincode may take for a transaction, in seconds.
+
         """
         self.name = name
         self.msp_id = msp_id

@@ -66,6 +66,7 @@ class Proposal:
         input: function, arguments and decorations.
         payload: of the proposal, transient data included.
         hash: SHA-256 of the headers and the payload without transient data; what endorsements sign.
+
     """
 
     signed: proposal_pb2.SignedProposal
@@ -106,6 +107,7 @@ class Proposal:
 
         Raises:
             BadProposal: with Fabric's text.
+
         """
         header = self.channel_header
         if header.type not in (common_pb2.ENDORSER_TRANSACTION, common_pb2.CONFIG):
@@ -151,6 +153,7 @@ def read_target(signed: proposal_pb2.SignedProposal) -> Target:
 
     Raises:
         BadProposal: it doesn't parse, or names no channel or chaincode.
+
     """
     if not signed.proposal_bytes:
         raise BadProposal("a signed proposal is required")
@@ -178,6 +181,7 @@ def unpack(signed: proposal_pb2.SignedProposal, now_s: float) -> Proposal:
     Raises:
         FilteredProposal: its timestamp is off.
         BadProposal: it doesn't parse, or names no chaincode.
+
     """
     proposal = _parse(proposal_pb2.Proposal, signed.proposal_bytes, "Proposal")
     header = _parse(common_pb2.Header, proposal.header, "Header")
@@ -223,6 +227,7 @@ def check_expiry(creator: Identity, now_s: float) -> None:
 
     Raises:
         FilteredProposal: with Fabric's text.
+
     """
     if creator.expires_at.timestamp() <= now_s:
         raise FilteredProposal("proposal client identity expired")

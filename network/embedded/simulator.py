@@ -21,11 +21,13 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
+from fabric_protos.ledger.queryresult.kv_query_result_pb2 import KeyModification
 from fabric_protos.ledger.rwset import rwset_pb2
 from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2
 
 from goldengrain.network.embedded.endorsement import VALIDATION_PARAMETER, key_policy
 from goldengrain.network.embedded.errors import SimulationError
+from goldengrain.network.embedded.history import key_history
 from goldengrain.network.embedded.ledger import Snapshot
 from goldengrain.network.embedded.rwset import RangeSummary, encode_version, kv_read
 from goldengrain.network.embedded.state import (
@@ -166,6 +168,11 @@ class TxSimulator:
         opened = StateRange(start, end, rows)
         self._namespace(namespace).ranges.append(opened)
         return opened
+
+    def history(self, namespace: str, key: str) -> Iterator[KeyModification]:
+        """Tell what the transactions that wrote a key made of it, the newest first; not recorded as read."""
+        self._check_open()
+        return key_history(self._snapshot, namespace, key)
 
     def put_state(self, namespace: str, key: str, value: bytes) -> None:
         """Write a key; an empty value deletes it, as in Fabric."""

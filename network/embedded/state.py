@@ -69,12 +69,21 @@ class PrivateWrite(NamedTuple):
     write: bytes
 
 
+class PublicWrite(NamedTuple):
+    """A public key that a valid transaction of a block wrote or deleted: for the key's history."""
+
+    position: int
+    namespace: str
+    key: bytes
+
+
 @dataclass
 class BlockUpdates:
     """Everything that a block changes beside its own bytes.
 
     `written` are the clear private writes of the block, kept beside it; `forgotten` are hashed keys that were purged or
-    have expired, of which no clear write of any block is kept.
+    have expired, of which no clear write of any block is kept. `history` are all public writes of values, also those that
+    a later transaction of the block overwrote.
     """
 
     state: dict[StateKey, Update] = field(default_factory=dict)
@@ -82,6 +91,7 @@ class BlockUpdates:
     expiries: list[Expiry] = field(default_factory=list)
     written: list[PrivateWrite] = field(default_factory=list)
     forgotten: list[StateKey] = field(default_factory=list)
+    history: list[PublicWrite] = field(default_factory=list)
 
 
 def encode_metadata(entries: Iterable[kv_rwset_pb2.KVMetadataEntry]) -> bytes:

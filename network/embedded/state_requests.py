@@ -11,7 +11,7 @@ the shim's business, as on Fabric.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
@@ -39,8 +39,11 @@ InvokeChaincode = Callable[["ChaincodeTransaction", str, str, chaincode_pb2.Chai
 
 
 @dataclass
-class _OpenRange:
-    records: StateRange
+class _OpenQuery:
+    """A range or a history that is being read: serialised records, and how to release it."""
+
+    records: Iterator[bytes]
+    release: Callable[[], None] = lambda: None
     pending: list[bytes] = field(default_factory=list)
 
 
@@ -57,6 +60,7 @@ class ChaincodeTransaction:
         collection: finds collections of this chaincode.
         invoke: calls another chaincode.
         is_init: the chaincode runs as INIT, which may not use private data.
+
     """
 
     channel_id: str
@@ -67,7 +71,7 @@ class ChaincodeTransaction:
     collection: CollectionLookup
     invoke: InvokeChaincode
     is_init: bool = False
-    _ranges: dict[str, _OpenRange] = field(default_factory=dict)
+    _queries: dict[str, _OpenQuery] = field(default_factory=dict)
     _collections: dict[str, Collection | None] = field(default_factory=dict)
 
     def request(self, kind: int, payload: bytes) -> bytes | Awaitable[bytes]:
@@ -82,9 +86,9 @@ class ChaincodeTransaction:
 
     def close(self) -> None:
         """Release what is still open."""
-        for open_range in self._ranges.values():
-            open_range.records.close()
-        self._ranges.clear()
+        for query in self._queries.values():
+            query.release()
+        self._queries.clear()
 
     # -- single keys -------------------------------------------------------------------------------------------------
 
@@ -172,7 +176,7 @@ class ChaincodeTransaction:
             records = self.simulator.range(self.chaincode, start, request.endKey, paginated=page is not None)
         if page is None:
             query_id = str(uuid.uuid4())
-            self._ranges[query_id] = _OpenRange(records)
+            self._queries[query_id] = _OpenQuery(self._results(records), records.close)
             return self._next_batch(query_id)
         return self._page(records, _page_size(page.pageSize))
 
@@ -193,26 +197,25 @@ class ChaincodeTransaction:
         ).SerializeToString()
 
     def _next(self, request: chaincode_shim_pb2.QueryStateNext) -> bytes:
-        if request.id not in self._ranges:
+        if request.id not in self._queries:
             raise StateRequestError("query iterator not found")
         return self._next_batch(request.id)
 
     def _next_batch(self, query_id: str) -> bytes:
         """Up to 100 records. To know that there are more, the next one is read too, and kept for the next batch."""
-        open_range = self._ranges[query_id]
+        query = self._queries[query_id]
         while True:
-            record = open_range.records.next()
-            if record is None:
-                results, has_more = open_range.pending, False
-                open_range.records.close()
-                del self._ranges[query_id]
+            result = next(query.records, None)
+            if result is None:
+                results, has_more = query.pending, False
+                query.release()
+                del self._queries[query_id]
                 break
-            result = self._result(record.key, record.value)
-            if len(open_range.pending) == _BATCH:
-                results, has_more = open_range.pending, True
-                open_range.pending = [result]
+            if len(query.pending) == _BATCH:
+                results, has_more = query.pending, True
+                query.pending = [result]
                 break
-            open_range.pending.append(result)
+            query.pending.append(result)
         return chaincode_shim_pb2.QueryResponse(
             results=[chaincode_shim_pb2.QueryResultBytes(resultBytes=result) for result in results],
             has_more=has_more,
@@ -220,16 +223,23 @@ class ChaincodeTransaction:
         ).SerializeToString()
 
     def _close(self, request: chaincode_shim_pb2.QueryStateClose) -> bytes:
-        open_range = self._ranges.pop(request.id, None)
-        if open_range is not None:
-            open_range.records.close()
+        query = self._queries.pop(request.id, None)
+        if query is not None:
+            query.release()
         return chaincode_shim_pb2.QueryResponse(id=request.id).SerializeToString()
 
     def _query(self, _: chaincode_shim_pb2.GetQueryResult) -> bytes:
         raise StateRequestError("ExecuteQuery not supported for leveldb")
 
-    def _history(self, _: chaincode_shim_pb2.GetHistoryForKey) -> bytes:
-        raise StateRequestError("history database not enabled")
+    def _history(self, request: chaincode_shim_pb2.GetHistoryForKey) -> bytes:
+        changes = self.simulator.history(self.chaincode, request.key)
+        query_id = str(uuid.uuid4())
+        self._queries[query_id] = _OpenQuery(change.SerializeToString() for change in changes)
+        return self._next_batch(query_id)
+
+    def _results(self, records: StateRange) -> Iterator[bytes]:
+        while (record := records.next()) is not None:
+            yield self._result(record.key, record.value)
 
     def _result(self, key: str, value: bytes) -> bytes:
         return kv_query_result_pb2.KV(namespace=self.chaincode, key=key, value=value).SerializeToString()

@@ -33,7 +33,7 @@ from goldengrain.network.embedded.state import (
 )
 
 _APPLICATION_ID = 0x47474C31
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _CHECKED_BYTES = 64 << 20  # a larger file is not read through at every start
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -63,6 +63,10 @@ CREATE TABLE private_writes (
     key_hash BLOB NOT NULL, write BLOB NOT NULL, PRIMARY KEY (block, position, namespace, collection, key_hash)
 ) WITHOUT ROWID;
 CREATE INDEX private_writes_by_key ON private_writes (namespace, collection, key_hash);
+CREATE TABLE history (
+    namespace TEXT NOT NULL, key BLOB NOT NULL, block INTEGER NOT NULL, position INTEGER NOT NULL,
+    PRIMARY KEY (namespace, key, block, position)
+) WITHOUT ROWID;
 CREATE TABLE queue (sequence INTEGER PRIMARY KEY AUTOINCREMENT, envelope BLOB NOT NULL, config INTEGER NOT NULL);
 """
 
@@ -245,6 +249,15 @@ class LedgerStore:
         rows = self._range(sql, (namespace,), start, end, limit)
         return [(r[0], VersionedValue(r[1], r[2], Version(r[3], r[4]))) for r in rows]
 
+    def writers(self, namespace: str, key: bytes, before: tuple[int, int], limit: int) -> list[tuple[int, int]]:
+        """At most `limit` (block, position) of transactions before that place that wrote a public key, newest first."""
+        rows = self._query(
+            "SELECT block, position FROM history WHERE namespace = ? AND key = ? AND (block, position) < (?, ?) "
+            "ORDER BY block DESC, position DESC LIMIT ?",
+            (namespace, key, *before, limit),
+        )
+        return [(r[0], r[1]) for r in rows]
+
     def private(self, key: PrivateKey) -> VersionedValue | None:
         """The clear value of a private key as one organisation has it."""
         row = self._query_one(
@@ -326,6 +339,10 @@ def _insert_block(connection: sqlite3.Connection, row: BlockRow) -> None:
     connection.executemany(
         "DELETE FROM private_writes WHERE namespace = ? AND collection = ? AND key_hash = ? AND block < ?",
         [(*key, row.number) for key in row.updates.forgotten],
+    )
+    connection.executemany(
+        "INSERT INTO history VALUES (?, ?, ?, ?)",
+        [(w.namespace, w.key, row.number, w.position) for w in row.updates.history],
     )
     connection.executemany("DELETE FROM staged WHERE tx_id = ?", [(tx_id,) for tx_id in row.staged_done])
     if row.ordered_through is not None:

@@ -46,6 +46,7 @@ class SystemCall:
         signed: the proposal, its creator and signature.
         simulator: of the transaction; None without a channel.
         caller: the chaincode that calls; None for a client.
+
     """
 
     channel: Channel | None
@@ -68,6 +69,7 @@ class SystemChaincodes:
             msps: gives the peer's current view of organisations.
             channels: what the peer has joined, by name.
             lifecycle: `_lifecycle`.
+
         """
         self._msp_id = msp_id
         self._msps = msps

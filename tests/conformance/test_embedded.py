@@ -13,7 +13,7 @@ from goldengrain.network.home import Home
 from tests.conformance import programs
 from tests.conformance.deployed import Deployed
 from tests.conformance.key_value import KeyValueContract
-from tests.conformance.scripted import ScriptedContract, evaluate
+from tests.conformance.scripted import ScriptedContract
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -45,11 +45,7 @@ class TestKeyValueOnTheEmbeddedNetwork(KeyValueContract):
 
 
 class TestScriptsOnTheEmbeddedNetwork(ScriptedContract):
-    async def test_history_tells_every_change(self, scripted: Deployed) -> None:
-        """The embedded network keeps no history database, which a real peer may be without too."""
-        async with scripted.contract() as contract:
-            (refusal,) = await evaluate(contract, ["history", "told"])
-        assert "history database not enabled" in refusal["error"]
+    pass
 
 
 class TestTlsOnTheEmbeddedNetwork(programs.ChaincodeOverTls):
