@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,19 @@ def demo(context: click.Context, dataset: str, scenario: str | None, keep: bool)
         if not keep:
             shutil.rmtree(work, ignore_errors=True)
     report = folder / "demo.html"
-    write_atomically(report, page(played, SCHEDULE).encode())
-    emit(context, played, _people(played, report, scenario))
+    write_atomically(report, page(played.value, SCHEDULE).encode())
+    emit(context, played.value, _people(played, report, scenario))
 
 
-async def _play(home: Home, acts: Acts, dataset: str, scenario: str | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Played:
+    """What a play ends with: the object that ``--json`` prints, and the last transaction of each of its offers."""
+
+    value: dict[str, Any]
+    transactions: Sequence[str]
+
+
+async def _play(home: Home, acts: Acts, dataset: str, scenario: str | None) -> Played:
     training = Training(dataset, KINDS if scenario is None else ("tree",), home.path.parent / "models")
     models = asyncio.create_task(training.run())
     try:
@@ -83,7 +92,7 @@ async def _play(home: Home, acts: Acts, dataset: str, scenario: str | None) -> d
         "total": acts.total,
     }
     rounded = {name: round(seconds, 3) for name, seconds in timings.items()}
-    return played | ({"scenario": scenario} if scenario else {}) | {"timings_s": rounded}
+    return Played(played | {"timings_s": rounded}, [sale.transaction for sale, _ in sales])
 
 
 async def _main_job(
@@ -117,7 +126,8 @@ def _seconds(played: dict[str, Any]) -> str:
     return f"{played['timings_s']['total']:.1f} s"
 
 
-def _people(played: dict[str, Any], report: Path, scenario: str | None) -> list[Any]:
+def _people(ended: Played, report: Path, scenario: str | None) -> list[Any]:
+    played = ended.value
     offers = [
         (
             one["developer"].partition(".")[0],
@@ -125,9 +135,9 @@ def _people(played: dict[str, Any], report: Path, scenario: str | None) -> list[
             "-" if one["price"] is None else f"{one['price']:,}",
             one["state"],
             "-" if one["bought_model_score_ppm"] is None else f"{one['bought_model_score_ppm'] / 10_000:.2f} %",
-            one["transaction"][:12],
+            transaction[:12],
         )
-        for one in played["offers"]
+        for one, transaction in zip(played["offers"], ended.transactions, strict=True)
     ]
     supply = played["supply"]
     count, last = len(played["transactions"]), played["transactions"][-1]

@@ -40,7 +40,6 @@ async def result(stage: Stage, dataset: str, sales: Sequence[tuple[Sale, int | N
         "dataset": dataset,
         "runtime": state.runtime,
         "attestation": "simulated" if simulated else "hardware",
-        "test": state.test,
         "organizations": [one.msp_id for one in state.organizations],
         "offers": offers,
         "balances": await _balances(stage),
@@ -72,7 +71,6 @@ def _offer(sale: Sale, view: OfferView, measured: int | None) -> dict[str, Any]:
     return {
         "offer": view.id.hex(),
         "developer": sale.developer.label,
-        "transaction": sale.transaction,
         "state": str(view.state),
         "score_ppm": lock.score if lock else None,
         "price": lock.price if lock else None,
