@@ -23,6 +23,8 @@ from goldengrain.gateway.errors import BlobNotFound
 from goldengrain.network.home import Home
 from goldengrain.network.topology import default_topology
 
+from .running import run
+
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90), ("30s", 30), ("15m", 900), ("2h", 7_200), ("1h30m", 5_400), ("7d", 604_800)]
@@ -122,3 +124,22 @@ async def test_r_leaves_the_developer_only_once_a_price_is_locked(home: Home, mo
     market: Any = SimpleNamespace(offers=Offers())
     with pytest.raises(OfferNotLocked):
         await selling.reveal(market, home, bytes(32))
+
+
+def test_a_file_is_inspected_offline_and_the_exit_code_tells_whether_an_enclave_would_take_it(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    from onnx import ModelProto
+
+    nowhere = ("--home", tmp_path / "none")
+    taken = run("model", "inspect", models["tree"], "--json", *nowhere)
+    assert (taken.code, taken.value["accepted"], taken.value["refusal"]) == (0, True, None)
+    assert taken.value["bytes"] == models["tree"].stat().st_size
+    model = ModelProto.FromString(models["tree"].read_bytes())
+    model.graph.node[0].op_type = "Loop"
+    (tmp_path / "loop.onnx").write_bytes(model.SerializeToString())
+    refused = run("model", "inspect", tmp_path / "loop.onnx", "--json", *nowhere)
+    assert (refused.code, refused.value["accepted"]) == (1, False)
+    assert refused.value["refusal"]["code"].startswith("MODEL_")
+    shown = run("model", "inspect", tmp_path / "loop.onnx", *nowhere)
+    assert (shown.code, "no: MODEL_" in shown.out) == (1, True)

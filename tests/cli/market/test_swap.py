@@ -10,6 +10,16 @@ from typing import Any
 
 import pytest
 
+from goldengrain.chaincode.protocol.clock import advance
+from goldengrain.chaincode.protocol.errors import TooEarly
+from goldengrain.cli import buying, selling
+from goldengrain.cli.session import connect, endpoint_for
+from goldengrain.cli.stores import Stores
+from goldengrain.cli.testsets import load_test_set
+from goldengrain.gateway.market import Market
+from goldengrain.gateway.wallet import Wallet
+from goldengrain.network.home import Home
+
 from .conftest import USERS
 from .running import Folder
 
@@ -171,3 +181,28 @@ def test_an_enclave_that_is_registered_is_not_registered_again_unless_told(marke
     assert market("enclave", "register", "org2")["registered"] is False
     renewed = market("enclave", "register", "org2", "--again", "--as", "operator@org2.example.com")
     assert len(renewed["transactions"]) == 3
+
+
+async def test_the_provider_opens_its_test_set_after_the_benchmarks_and_gets_its_audit_bond_back(
+    market: Folder, models: dict[str, Path]
+) -> None:
+    home = Home(market.home)
+    credentials = Wallet(home.wallet).get(PROVIDER)
+    async with connect(home, credentials, endpoint_for(home, "Org1MSP", "Org1")) as gateway:
+        client = Market(gateway.network("market"))
+        terms = buying.TaskTerms(seed=11, offers=60, reports=120)
+        opened = await buying.open_task(client, home, Stores(home), load_test_set("digits"), terms)
+        sealed = await selling.seal_model(client, home, Stores(home), opened.id, models["tree"])
+        await selling.submit(client, home, sealed.id)
+        assert await selling.rewrap(client, home, Stores(home), sealed.id) is None
+        with pytest.raises(TooEarly):
+            await buying.open_dataset(client, home, opened.id)
+        guard = (await client.tasks.get(opened.id)).task.terms.guard
+        advance(home.clock_file, 120 + guard + 1)
+        before = await client.credits.balance()
+        await buying.open_dataset(client, home, opened.id)
+        assert await client.credits.balance() == before + opened.audit_bond
+        status = (await client.tasks.get(opened.id)).status
+        container = await buying.test_set_of(client, home, Stores(home), opened.id)
+    assert status.dataset_key is not None
+    assert load_test_set("digits").container == container
