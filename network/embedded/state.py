@@ -82,8 +82,8 @@ class BlockUpdates:
     """Everything that a block changes beside its own bytes.
 
     `written` are the clear private writes of the block, kept beside it; `forgotten` are hashed keys that were purged or
-    have expired, of which no clear write of any block is kept. `history` are all public writes of values, also those that
-    a later transaction of the block overwrote.
+    have expired, of which no clear write of any block is kept. `history` are all public writes of values, those that a
+    later transaction of the block overwrote included.
     """
 
     state: dict[StateKey, Update] = field(default_factory=dict)
