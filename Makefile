@@ -22,7 +22,7 @@ demo: setup ## a whole market on the embedded network
 	$(BIN)/goldengrain demo
 
 test: setup lint types ## what a contributor runs, under 6 minutes
-	$(BIN)/pytest -m "not check and not fabric" --numprocesses 2 --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -m "not check and not fabric" --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered
 
 check: setup ## the rest: other languages' clients, torch, long random runs, packaging
 	$(BIN)/pytest -m "check or fabric"

@@ -11,11 +11,11 @@ from goldengrain.cli.output import emit
 PROGRAM = "goldengrain"
 
 
-@click.command(cls=Command, example='eval "$(goldengrain completion bash)"')
+@click.command(cls=Command, example="goldengrain completion bash >> ~/.bashrc")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print what makes a shell complete this command; put the example's line into the shell's start-up file."""
+    """Print what makes a shell complete this command; its start-up file is the place for it."""
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"no completion for {shell}")

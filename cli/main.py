@@ -57,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print_error(settings, "INTERRUPTED", "stopped before the end")
         sys.exit(130)
     except click.UsageError as error:
+        # What is wrong may stand before --json, which then was never read.
+        settings.json = settings.json or "--json" in (sys.argv[1:] if arguments is None else arguments)
         if settings.json:
             print_error(settings, "USAGE", error.format_message())
         else:

@@ -182,6 +182,17 @@ async def shut(context: click.Context, task: str) -> None:
     emit(context, value, [f"task {short(identifier)} takes no more offers"])
 
 
+@command(task, name="open-dataset", example="goldengrain task open-dataset 3f0c2a")
+@click.argument("task", metavar="TASK")
+async def open_dataset(context: click.Context, task: str) -> None:
+    """Publish the test set's key, between B + G and A: the audit bond comes back. For its provider."""
+    async with market_session(context) as opened:
+        identifier = await opened.task_id(task)
+        done = await buying.open_dataset(opened.market, opened.home, identifier)
+    value = {"task": identifier.hex(), "transaction": done.transaction_id, "block": done.block}
+    emit(context, value, [f"the test set of task {short(identifier)} is open to everybody; the audit bond is back"])
+
+
 def _stage(view: TaskView, now: int) -> str:
     if not view.status.shut and now <= view.status.last_offer:
         return "takes offers"

@@ -215,7 +215,8 @@ def read_policy(document: Json) -> AllOf:
     """Make a policy of its JSON; raises `MalformedInput`.
 
     Either a market's policy as `GetPolicy` gives it, or an object of any of `statuses`, `measurements` (hex),
-    `reject_advisories` (lists of text) and `unsafe_allow_debug` (true). Debug enclaves are refused without the last.
+    `reject_advisories` (lists of text) and `unsafe_allow_debug` (true). Debug enclaves are refused without the last;
+    without `statuses` only UpToDate is accepted.
     """
     if not isinstance(document, dict):
         raise MalformedInput("a policy is a JSON object")
@@ -225,8 +226,7 @@ def read_policy(document: Json) -> AllOf:
     if not known.intersection(document):
         return AllOf(())
     rules: list[Rule] = [] if document.get("unsafe_allow_debug") is True else [NotDebug()]
-    if "statuses" in document:
-        rules.append(StatusIn(_texts(document, "statuses")))
+    rules.append(StatusIn(_texts(document, "statuses") if "statuses" in document else ("UpToDate",)))
     if "measurements" in document:
         rules.append(MeasurementIn(_measurements(_texts(document, "measurements"))))
     if "reject_advisories" in document:

@@ -21,7 +21,7 @@ from goldengrain.chaincode.market.guards import (
 )
 from goldengrain.chaincode.market.records import SlotRecord, TaskRecord, TaskStatusRecord
 from goldengrain.chaincode.market.rules import Context, Effects, Found, Get, Rule
-from goldengrain.chaincode.protocol import digests
+from goldengrain.chaincode.protocol import digests, sealing
 from goldengrain.chaincode.protocol.commands import OpenDataset, OpenTask, RefundSlot, ShutTask, SlashAudit
 from goldengrain.chaincode.protocol.errors import (
     DatasetKeyMismatch,
@@ -54,6 +54,7 @@ def open_task(command: OpenTask, tx: Context) -> Rule:
     require_member(tx.caller, policy)
     task = command.task(tx.channel, tx.contract, tx.caller.account, policy)
     task.validate(policy, tx.timestamp)
+    sealing.require_public_key(task.provider_key)
     _require_offered_kind(task)
     _require_operators(found, sealed_to, policy, tx)
     task_id = task.id

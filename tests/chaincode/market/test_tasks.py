@@ -19,6 +19,7 @@ from goldengrain.chaincode.protocol.errors import (
     DeadlinesRefused,
     EnclaveCountRefused,
     EnclaveNotFound,
+    KeyMalformed,
     MalformedInput,
     OperatorsTooFew,
     PaymentShort,
@@ -43,6 +44,7 @@ from tests.chaincode.market.world import (
     World,
     enclave2,
     enclave3,
+    provider_key,
     word,
 )
 
@@ -63,6 +65,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception]]] = [
     ({"sealed_to": (enclave2(),)}, OperatorsTooFew),
     ({"dataset_envelopes": (EnvelopeDigest(word("nobody"), word("x")),)}, EnclaveNotFound),
     ({"coins": ()}, PaymentShort),
+    ({"provider_key": provider_key()[:-32] + bytes(32)}, KeyMalformed),
 ]
 
 
