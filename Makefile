@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-.PHONY: help setup demo test check lint types format bench stubs lock clean
+.PHONY: help setup demo test check lint types coverage format bench stubs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,10 +22,14 @@ demo: setup ## a whole market on the embedded network
 	$(BIN)/goldengrain demo
 
 test: setup lint types ## what a contributor runs, under 6 minutes
-	$(BIN)/pytest -m "not check and not fabric" --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -m "not check and not fabric" --numprocesses 2 --dist loadfile
 
-check: setup ## the rest: other languages' clients, torch, long random runs, packaging
-	$(BIN)/pytest -m "check or fabric"
+check: setup coverage ## the rest: other languages' clients, long random runs, packaging, coverage
+	$(BIN)/pytest -m "check or fabric" --durations 5
+
+coverage: setup ## branch coverage of what `make test` runs, child processes included
+	$(BIN)/coverage erase
+	$(BIN)/pytest -m "not check and not fabric" --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered
 
 lint: setup ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from goldengrain.chaincode.protocol.commands import OpenTask, SubmitOffer
 from goldengrain.chaincode.protocol.digests import enclave_id, key_check, secret_hash
 from goldengrain.chaincode.protocol.offer import EnvelopeDigest
 from goldengrain.chaincode.protocol.policy import AttestationRoot, Policy
+from goldengrain.chaincode.protocol.sealing import PrivateKey
 from goldengrain.chaincode.protocol.signatures import public_key
 from goldengrain.chaincode.protocol.task import (
     Award,
@@ -36,6 +37,8 @@ MEASUREMENT = b"m" * 32
 SECRET = b"r" * 32
 KEY = b"k" * 32
 FUNDS = 1_000_000
+
+PROVIDER_KEY = PrivateKey.generate().public
 
 
 def policy(*operators: bytes) -> Policy:
@@ -104,7 +107,7 @@ class Stage:
     def opening(self, slots: int = 4, seed: int = 0) -> OpenTask:
         axis = (0, 64)
         return OpenTask(
-            provider_key=bytes(1216),
+            provider_key=PROVIDER_KEY,
             spec=BenchmarkSpec(
                 metric=Metric.ACCURACY,
                 wilson=False,
