@@ -54,6 +54,7 @@ def test_a_package_names_its_server() -> None:
             "'.+-_', and can only begin with alphanumerics",
         ),
     ],
+    ids=["empty", "short", "long", "no-metadata", "bad-label"],
 )
 def test_what_is_no_package_is_refused(raw: bytes, message: str) -> None:
     with pytest.raises(LifecycleError) as caught:
@@ -72,6 +73,7 @@ def test_what_is_no_package_is_refused(raw: bytes, message: str) -> None:
             "tar header",
         ),
     ],
+    ids=["golang", "no-address", "no-duration", "no-tar"],
 )
 def test_what_cannot_be_run_is_not_installed(tmp_path: Path, raw: bytes, message: str) -> None:
     store = PackageStore(tmp_path)
