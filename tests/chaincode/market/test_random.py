@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -188,14 +189,30 @@ steps: st.SearchStrategy[list[Step]] = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(steps)
-def test_no_sequence_of_commands_makes_or_loses_money(sequence: list[Step]) -> None:
+PATIENT = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+
+def play(sequence: list[Step]) -> None:
+    """Take the steps on a fresh market, then bring all money home."""
     run = Run()
     run.tasks.append(run.world.open_task())
     for step in sequence:
         run.step(*step)
     run.bring_everything_home()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=PATIENT)
+@given(steps)
+def test_no_sequence_of_commands_makes_or_loses_money(sequence: list[Step]) -> None:
+    play(sequence)
+
+
+@pytest.mark.check
+@pytest.mark.timeout(900)
+@settings(max_examples=1_500, deadline=None, suppress_health_check=PATIENT)
+@given(steps)
+def test_not_even_a_long_run_of_random_commands_makes_or_loses_money(sequence: list[Step]) -> None:
+    play(sequence)
 
 
 def test_the_random_commands_get_as_far_as_settled_swaps() -> None:
