@@ -57,7 +57,7 @@ def demo(context: click.Context, dataset: str, scenario: str | None, keep: bool)
         if not keep:
             shutil.rmtree(work, ignore_errors=True)
     report = folder / "demo.html"
-    write_atomically(report, page(played.value, SCHEDULE).encode())
+    write_atomically(report, page(played.value, SCENARIOS[scenario].schedule if scenario else SCHEDULE).encode())
     emit(context, played.value, _people(played, report, scenario))
 
 

@@ -57,6 +57,8 @@ class Scenario:
 
     summary: str
     play: Callable[[Play], Awaitable[Ended]]
+    schedule: PriceSchedule = swap.SCHEDULE
+    """Of the task that is played with."""
 
 
 # --- what several scenarios check ----------------------------------------------------------------------------------
@@ -332,6 +334,6 @@ SCENARIOS: dict[str, Scenario] = {
     "tampered-report": Scenario("the host changes the score: refused, then the true report settles", tampered_report),
     "wrong-model": Scenario("the stored ciphertext is not the one offered: no receipt, expired", wrong_model),
     "oracle-abuse": Scenario("a host asks the enclave without a valid ticket: nothing is signed", oracle_abuse),
-    "below-threshold": Scenario("too low a score is declined and stands nowhere", below_threshold),
+    "below-threshold": Scenario("too low a score is declined and stands nowhere", below_threshold, DECLINING),
     "copied-offer": Scenario("another developer sends the offer as its own: failed", copied_offer),
 }
