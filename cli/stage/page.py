@@ -13,8 +13,8 @@ _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
 h1{font-size:1.5rem;margin-bottom:0}.note{color:#555}.simulated{background:#fff3cd;border:1px solid #e0c36a;
 padding:.5rem .8rem;border-radius:.3rem}table{border-collapse:collapse;width:100%;margin:1rem 0}
-td,th{padding:.35rem .6rem;border-bottom:1px solid #ddd;text-align:left;overflow-wrap:anywhere}td.n,th.n{text-align:right;
-font-variant-numeric:tabular-nums}code{font-size:.85em}svg{width:100%;height:auto}
+td,th{padding:.35rem .6rem;border-bottom:1px solid #ddd;text-align:left;overflow-wrap:anywhere}
+svg{width:100%;height:auto}
 svg text{font:12px system-ui,sans-serif;fill:#444}
 @media(prefers-color-scheme:dark){body{background:#161616;color:#ddd}.note{color:#aaa}td,th{border-color:#333}
 .simulated{background:#3b3212;border-color:#7a682a}svg text{fill:#bbb}}
