@@ -16,6 +16,9 @@
     claim/OFFER/NUMBER                  one per claim                          ClaimRecord
     job/OFFER                           while the offer waits for enclaves     IndexRecord
     offer-of/TASK/OFFER                 index of a task's offers               IndexRecord
+    offer-by/ACCOUNT/OFFER              index of a developer's offers          IndexRecord
+    task-by/ACCOUNT/TASK                index of a provider's tasks            IndexRecord
+    passed/TASK/RANK/OFFER              index of what passed, best first       IndexRecord
 
 No command that settles a swap touches a key that another swap writes, and there is no counter: independent swaps never
 conflict. Ids are lowercase hex, numbers have leading zeros so that they sort, and an MSP id, which may hold any
@@ -43,6 +46,7 @@ from goldengrain.chaincode.market.records import (
     TaskStatusRecord,
 )
 from goldengrain.chaincode.market.rules import Key, RecordT, Scan
+from goldengrain.chaincode.protocol.records import MAX_SCORE
 
 POLICY = Key("policy", PolicyRecord)
 
@@ -123,6 +127,21 @@ def offer_of(task_id: bytes, offer_id: bytes) -> Key[IndexRecord]:
     return Key(f"offer-of/{task_id.hex()}/{offer_id.hex()}", IndexRecord)
 
 
+def offer_by(developer: bytes, offer_id: bytes) -> Key[IndexRecord]:
+    """Return the key of a developer's offer in its index."""
+    return Key(f"offer-by/{developer.hex()}/{offer_id.hex()}", IndexRecord)
+
+
+def task_by(provider: bytes, task_id: bytes) -> Key[IndexRecord]:
+    """Return the key of a provider's task in its index."""
+    return Key(f"task-by/{provider.hex()}/{task_id.hex()}", IndexRecord)
+
+
+def passed(task_id: bytes, score: int, offer_id: bytes) -> Key[IndexRecord]:
+    """Return the key of an offer that passed: in the order of keys the highest scores (ppm) come first."""
+    return Key(f"passed/{task_id.hex()}/{MAX_SCORE - score:07}/{offer_id.hex()}", IndexRecord)
+
+
 def under(prefix: str, record: type[RecordT], size: int, bookmark: str = "") -> Scan[RecordT]:
     """Return a page of the keys under a prefix that ends with a slash."""
     return Scan(prefix, prefix[:-1] + chr(ord("/") + 1), record, size, bookmark)
@@ -145,5 +164,8 @@ KINDS: dict[str, type[Any]] = {
     "claim": ClaimRecord,
     "job": IndexRecord,
     "offer-of": IndexRecord,
+    "offer-by": IndexRecord,
+    "task-by": IndexRecord,
+    "passed": IndexRecord,
 }
 """Kinds of records by the first part of their keys."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from goldengrain.chaincode.market.state import StateRecord
 from goldengrain.chaincode.protocol.codecs import Bytes, Size, Text
@@ -27,6 +27,7 @@ from goldengrain.chaincode.protocol.records import (
     Record,
     Score,
     SigningKey,
+    Threshold,
     Time,
     TransactionId,
     Version,
@@ -119,6 +120,8 @@ class ChallengeRecord(StateRecord):
 class EnclaveRecord(StateRecord):
     """A registered enclave: what its quote said, and until when it may work."""
 
+    VERSION: ClassVar[int] = 2
+
     id: Digest
     signing_key: SigningKey
     encryption_key: EncryptionKey
@@ -136,6 +139,8 @@ class EnclaveRecord(StateRecord):
     """The last second in which it may work."""
     transaction: TransactionId
     revoked: bool = False
+    collateral: TransactionId | None = None
+    """The transaction that stored the collateral with which the quote was verified."""
 
 
 @dataclass(frozen=True)
@@ -176,11 +181,17 @@ class TaskStatusRecord(StateRecord):
 class SlotRecord(StateRecord):
     """One slot of a task's budget."""
 
+    VERSION: ClassVar[int] = 2
+
     task: Digest
     index: Index
     state: SlotState
     amount: Amount
     offer: Digest | None = None
+    score: Score | None = None
+    """Score of the offer that leads it, `best`."""
+    entry: Count = 0
+    """When that offer took it: entries of a task are counted from 1, the latest is the highest."""
 
     @property
     def held(self) -> int:
@@ -197,8 +208,8 @@ class Lock(Record):
     enclave: Digest
     model: Digest
     """SHA-256 of the model's plaintext."""
-    deadline: Time
-    """D = lock + R, the last second for `reveal`."""
+    deadline: Time | None
+    """D = lock + R, the last second for `reveal`; None while the offer leads, outbid or displaced."""
     simulated: bool
     """Whether the enclave's quote was verified under a root other than Intel's."""
     locked: Locked
@@ -206,11 +217,17 @@ class Lock(Record):
     secret: Annotated[bytes, Bytes(0, 32)] = b""
     """r, from `reveal` until it is acknowledged."""
     acknowledged: bool = False
+    reported: TransactionId | None = None
+    """The last report's transaction."""
+    awarded: TransactionId | None = None
+    revealed: TransactionId | None = None
 
 
 @dataclass(frozen=True)
 class OfferRecord(StateRecord):
     """An offer and where it stands."""
+
+    VERSION: ClassVar[int] = 2
 
     id: Digest
     order: Order
@@ -235,6 +252,10 @@ class OfferRecord(StateRecord):
     slot: Index | None = None
     """The slot that is reserved or locked for it."""
     lock: Lock | None = None
+    enclaves: Count = 1
+    """Reports that the task wants, from as many enclaves."""
+    reported_claims: Annotated[tuple[Count, ...], Size(0, 64)] = ()
+    """Numbers of claims whose report is in while others are waited for, in the order of the reports."""
 
     @property
     def held(self) -> int:
@@ -252,7 +273,9 @@ class ClaimState(StrEnum):
 
 @dataclass(frozen=True)
 class ClaimRecord(StateRecord):
-    """A claim of an offer."""
+    """A claim of an offer. What was reported is held here until the last report wanted is in."""
+
+    VERSION: ClassVar[int] = 2
 
     offer: Digest
     claim: Claim
@@ -263,6 +286,16 @@ class ClaimRecord(StateRecord):
     transaction: TransactionId
     outcome: Outcome | None = None
     reported: Time | None = None
+    score: Score = 0
+    locked: Locked = b""
+    """Empty again once the offer is decided; the counting one is then the offer's."""
+    model: Digest | None = None
+    threshold: Threshold | None = None
+    """The ticket's, as recomputed at the report; with it anyone recomputes the ticket's digest."""
+    report: TransactionId | None = None
+    """The report's transaction."""
+    registration: TransactionId | None = None
+    """The transaction that registered the enclave as it stood at the report."""
 
     @property
     def held(self) -> int:
