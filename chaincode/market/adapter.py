@@ -82,7 +82,7 @@ def caller_of(creator: bytes) -> Caller:
     """Return the caller that a transaction's creator stands for; the peer has verified its certificate."""
     sender = ClientIdentity.from_bytes(creator)
     identity = Identity.from_pem(sender.msp_id, sender.certificate_pem)
-    return Caller(identity.account, sender.msp_id, identity.role)
+    return Caller(identity.account, sender.msp_id, identity.role, identity.duties)
 
 
 async def _read(stub: ChaincodeStub, request: Get | Scan[Any]) -> Found:

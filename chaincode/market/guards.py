@@ -5,10 +5,11 @@ from __future__ import annotations
 from goldengrain.chaincode.market import keys
 from goldengrain.chaincode.market.records import PolicyRecord
 from goldengrain.chaincode.market.rules import Caller, Context, Found, Key, RecordT
-from goldengrain.chaincode.protocol.accounts import Role
+from goldengrain.chaincode.protocol.accounts import ROLES_ATTRIBUTE, Duty, Role
 from goldengrain.chaincode.protocol.errors import (
     AdminRequired,
     ClientRequired,
+    DutyRefused,
     MarketPaused,
     NotAMember,
     NotFound,
@@ -38,16 +39,23 @@ def require_policy_record(found: Found) -> PolicyRecord:
     return require(found, keys.POLICY, PolicyNotFound, "the market is not founded yet; an admin sends `Bootstrap`")
 
 
-def require_client(caller: Caller) -> None:
-    """Refuse peers, orderers and certificates without a role."""
+def require_client(caller: Caller, duty: Duty | None = None) -> None:
+    """Refuse peers, orderers and certificates without a role, and those narrowed to other duties than the one asked."""
     if caller.role not in (Role.CLIENT, Role.ADMIN):
         raise ClientRequired("sign with a client's or an admin's certificate; others hold no account in the market")
+    if duty is not None and duty not in caller.duties:
+        mine = ", ".join(caller.duties) or "nothing"
+        raise DutyRefused(
+            f"your certificate is for {mine} (its attribute {ROLES_ATTRIBUTE}), not for what a {duty} does; "
+            "sign with another one"
+        )
 
 
 def require_admin(caller: Caller) -> None:
     """Refuse everybody but admins."""
     if caller.role is not Role.ADMIN:
         raise AdminRequired("sign with an admin's certificate of your organisation (NodeOU `admin`)")
+    require_client(caller, Duty.ADMIN)
 
 
 def require_member(caller: Caller, policy: Policy) -> None:

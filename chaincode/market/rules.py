@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
 from goldengrain.chaincode.market.state import StateRecord
-from goldengrain.chaincode.protocol.accounts import Role
+from goldengrain.chaincode.protocol.accounts import Duty, Role
 
 MAX_READS = 3
 """Round trips to the peer that one command may make."""
@@ -37,12 +37,13 @@ class Caller:
     """Who signed the transaction.
 
     `account` is the digest of MSP id, subject and issuer (protocol section 9), so a renewed certificate keeps it.
-    `role` is the certificate's NodeOU, None without one.
+    `role` is the certificate's NodeOU, None without one. `duties` are what its organisation lets it be used for.
     """
 
     account: bytes
     msp_id: str
     role: Role | None
+    duties: tuple[Duty, ...] = tuple(Duty)
 
 
 @dataclass(frozen=True, slots=True)

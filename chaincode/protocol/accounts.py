@@ -2,11 +2,13 @@
 
 An account is D(account; MSP id, subject DER, issuer DER): it outlives a renewed certificate and a new key. The names
 are taken as they stand in the certificate, byte for byte. The role is the NodeOU that Fabric's tools put into the
-subject.
+subject. An organisation may narrow what one of its certificates is for by the attribute `golden-grain.roles` (Fabric
+CA's attributes, X.509 extension 1.2.3.4.5.6.7.8.1): a comma-separated list of `Duty`; without it, all are allowed.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -21,6 +23,8 @@ from goldengrain.chaincode.protocol.errors import MalformedInput
 
 MAX_CERTIFICATE = 16_384
 _SEQUENCE = 0x30
+ATTRIBUTES_OID = x509.ObjectIdentifier("1.2.3.4.5.6.7.8.1")
+ROLES_ATTRIBUTE = "golden-grain.roles"
 
 
 class Role(StrEnum):
@@ -30,6 +34,21 @@ class Role(StrEnum):
     ADMIN = "admin"
     PEER = "peer"
     ORDERER = "orderer"
+
+
+class Duty(StrEnum):
+    """What a certificate may be for, where the attribute `golden-grain.roles` narrows it."""
+
+    ADMIN = "admin"
+    """Proposing and voting; the NodeOU must be `admin` as well."""
+    PROVIDER = "provider"
+    """Opening tasks."""
+    DEVELOPER = "developer"
+    """Making offers."""
+    OPERATOR = "operator"
+    """Registering enclaves and claiming."""
+    STORER = "storer"
+    """Giving receipts."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +93,11 @@ class Identity:
         certificate = x509.load_der_x509_certificate(self.certificate)
         return certificate_role(certificate)
 
+    @cached_property
+    def duties(self) -> tuple[Duty, ...]:
+        """What the certificate is for: all duties, unless its attribute narrows them; raises `MalformedInput`."""
+        return certificate_duties(x509.load_der_x509_certificate(self.certificate))
+
 
 def account_of(msp_id: str, certificate: bytes | str) -> bytes:
     """Return the account, 32 bytes, of an MSP id and a certificate in PEM or DER; raises `MalformedInput`."""
@@ -87,6 +111,26 @@ def certificate_role(certificate: x509.Certificate) -> Role | None:
     units = {str(unit.value) for unit in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)}
     roles = [role for role in Role if role in units]
     return roles[0] if len(roles) == 1 else None
+
+
+def certificate_duties(certificate: x509.Certificate) -> tuple[Duty, ...]:
+    """Return what a certificate is for, in the order of `Duty`.
+
+    An attribute that can't be read is refused with `MalformedInput`: narrowing that is misspelt must not widen.
+    """
+    try:
+        extension = certificate.extensions.get_extension_for_oid(ATTRIBUTES_OID).value
+    except x509.ExtensionNotFound:
+        return tuple(Duty)
+    raw = extension.value if isinstance(extension, x509.UnrecognizedExtension) else b""
+    try:
+        stated = json.loads(raw)["attrs"].get(ROLES_ATTRIBUTE)
+        named = [Duty(part.strip()) for part in stated.split(",")] if stated is not None else list(Duty)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MalformedInput(
+            f"the certificate's attribute {ROLES_ATTRIBUTE} is malformed; it lists some of {', '.join(Duty)}"
+        ) from error
+    return tuple(duty for duty in Duty if duty in named)
 
 
 def certificate_names(certificate: bytes) -> tuple[bytes, bytes]:

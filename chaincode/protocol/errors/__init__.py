@@ -8,7 +8,7 @@ status of the chaincode's response. The message is for people: it says what is w
     │   ├── MalformedInput            doesn't parse, has the wrong type, size or range                   400
     │   │   └── UnknownCommand, KeyMalformed
     │   ├── Forbidden                 this identity may not do it                                        403
-    │   │   ├── AdminRequired, ClientRequired, NotAMember
+    │   │   ├── AdminRequired, ClientRequired, DutyRefused, NotAMember
     │   │   ├── ProviderRequired, DeveloperRequired, OperatorRequired, OwnerRequired
     │   │   └── OperatorNotVotedIn, ForeignOrganizationRequired, DeveloperOrganization, ProviderOrganization
     │   ├── NotFound                  there is no such thing on the ledger                               404

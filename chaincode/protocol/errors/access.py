@@ -24,6 +24,12 @@ class ClientRequired(Forbidden):
     code = "CLIENT_REQUIRED"
 
 
+class DutyRefused(Forbidden):
+    """The caller's organisation has narrowed its certificate to other duties (attribute `golden-grain.roles`)."""
+
+    code = "DUTY_REFUSED"
+
+
 class NotAMember(Forbidden):
     """The caller's MSP is not one of the policy's organisations."""
 

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from goldengrain.chaincode.protocol import digests, sealing, signatures
+from goldengrain.chaincode.protocol.accounts import ATTRIBUTES_OID
 from goldengrain.chaincode.protocol.commands import OpenTask, SubmitOffer
 from goldengrain.chaincode.protocol.offer import EnvelopeDigest, Order
 from goldengrain.chaincode.protocol.policy import AttestationRoot, Policy
@@ -155,13 +156,17 @@ def report(result: Result | None = None) -> Report:
     return Report.of(task(), order(), ticket(), result or passed())
 
 
-def certificate(units: tuple[str, ...] = ("client",), name: str = "User1", serial: int = 1) -> x509.Certificate:
-    """Make a self-issued certificate with NodeOUs, a new key each time."""
+def certificate(
+    units: tuple[str, ...] = ("client",), name: str = "User1", serial: int = 1, attributes: bytes | None = None
+) -> x509.Certificate:
+    """Make a self-issued certificate with NodeOUs, a new key each time; `attributes` as Fabric CA writes them."""
     key = ec.generate_private_key(ec.SECP256R1())
-    attributes = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit) for unit in units]
-    subject = x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    names = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit) for unit in units]
+    subject = x509.Name([*names, x509.NameAttribute(NameOID.COMMON_NAME, name)])
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca.org1.example.com")])
     start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
     builder = builder.serial_number(serial).not_valid_before(start)
+    if attributes is not None:
+        builder = builder.add_extension(x509.UnrecognizedExtension(ATTRIBUTES_OID, attributes), critical=False)
     return builder.not_valid_after(start + datetime.timedelta(days=1)).sign(key, hashes.SHA256())

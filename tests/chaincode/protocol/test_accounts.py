@@ -7,7 +7,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goldengrain.chaincode.protocol.accounts import Identity, Role, account_of, certificate_names, certificate_role
+from goldengrain.chaincode.protocol.accounts import (
+    Duty,
+    Identity,
+    Role,
+    account_of,
+    certificate_names,
+    certificate_role,
+)
 from goldengrain.chaincode.protocol.errors import MalformedInput
 
 from . import samples
@@ -59,3 +66,27 @@ def test_a_cut_certificate_is_refused() -> None:
     for length in range(0, len(der), 7):
         with pytest.raises(MalformedInput):
             certificate_names(der[:length])
+
+
+def test_a_certificate_is_for_everything_unless_its_attribute_narrows_it() -> None:
+    assert Identity.from_certificate("Org1MSP", samples.certificate()).duties == tuple(Duty)
+    other = samples.certificate(attributes=b'{"attrs":{"hf.Type":"client"}}')
+    assert Identity.from_certificate("Org1MSP", other).duties == tuple(Duty)
+    narrowed = samples.certificate(attributes=b'{"attrs":{"golden-grain.roles":"storer, developer"}}')
+    assert Identity.from_certificate("Org1MSP", narrowed).duties == (Duty.DEVELOPER, Duty.STORER)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        b"",
+        b"[]",
+        b'{"attrs":[]}',
+        b'{"attrs":{"golden-grain.roles":""}}',
+        b'{"attrs":{"golden-grain.roles":"Developer"}}',
+        b'{"attrs":{"golden-grain.roles":7}}',
+    ],
+)
+def test_an_attribute_that_cannot_be_read_narrows_to_nothing_by_refusing(attributes: bytes) -> None:
+    with pytest.raises(MalformedInput):
+        _ = Identity.from_certificate("Org1MSP", samples.certificate(attributes=attributes)).duties
