@@ -27,6 +27,7 @@ from goldengrain.chaincode.market.records import (
     TaskRecord,
 )
 from goldengrain.chaincode.market.rules import Context, Effects, Found, Get, Key, Rule
+from goldengrain.chaincode.protocol.accounts import Duty
 from goldengrain.chaincode.protocol.commands import Claim as ClaimCommand
 from goldengrain.chaincode.protocol.commands import Lapse
 from goldengrain.chaincode.protocol.errors import (
@@ -39,18 +40,19 @@ from goldengrain.chaincode.protocol.errors import (
     LeaseRefused,
     ProviderOrganization,
     SlotNotFound,
+    SlotNotFree,
     SlotTaken,
     TaskNotFound,
 )
 from goldengrain.chaincode.protocol.policy import Policy
 from goldengrain.chaincode.protocol.tables import Deadline, OfferState, SlotState, require_offer
-from goldengrain.chaincode.protocol.task import Task
+from goldengrain.chaincode.protocol.task import Award, Task
 from goldengrain.chaincode.protocol.ticket import Claim
 
 
 def claim(command: ClaimCommand, tx: Context) -> Rule:
-    """Lock the operator's deposit and reserve a slot; from now on the lease runs."""
-    require_client(tx.caller)
+    """Lock the operator's deposit; the first claim for `each` reserves a slot. From now on the lease runs."""
+    require_client(tx.caller, Duty.OPERATOR)
     found = yield Get(
         [
             keys.POLICY,
@@ -67,14 +69,15 @@ def claim(command: ClaimCommand, tx: Context) -> Rule:
     require_operator(tx, enclave.operator, policy)
     require_fit(enclave, policy, tx.timestamp)
     require_offer("Claim", offer.state)
-    slot_key = keys.slot(offer.order.task, command.slot or 0)
-    more = yield Get([keys.task(offer.order.task), slot_key])
+    takes = command.slot is not None and offer.slot is None
+    slot_keys = [keys.slot(offer.order.task, command.slot)] if takes and command.slot is not None else []
+    more = yield Get([keys.task(offer.order.task), *slot_keys])
     task = require_offers_task(more, offer)
     _require_room(offer, enclave, task)
     _require_lease(command.lease, tx, policy, task.task)
-    slot = _require_free_slot(command, more.get(slot_key), task.task)
     effects = Effects(tx, task.task.terms.window)
-    record = _new_claim(command, tx, offer, enclave, task)
+    slot = _take_slot(effects, command, more, offer, task.task)
+    record = _new_claim(command, tx, offer, enclave, task, slot)
     number = record.claim.number
     claimed = replace(
         offer,
@@ -82,16 +85,16 @@ def claim(command: ClaimCommand, tx: Context) -> Rule:
         claim_count=number,
         open_claims=(*offer.open_claims, number),
         claimed_by=(*offer.claimed_by, enclave.id),
-        slot=slot.index,
+        slot=slot,
     )
     effects.put(keys.offer(offer.id), claimed)
     effects.put(keys.claim(offer.id, number), record)
-    effects.put(slot_key, replace(slot, state=SlotState.RESERVED, offer=offer.id))
-    effects.delete(keys.job(offer.id))
+    if not wants_enclaves(claimed):
+        effects.delete(keys.job(offer.id))
     till = Till(effects)
     till.take(found, tx.caller.account, command.coins, record.deposit)
     till.close()
-    tell(effects, claimed, number, enclave=enclave.id.hex(), lease_end=record.claim.lease_end, slot=slot.index)
+    tell(effects, claimed, number, enclave=enclave.id.hex(), lease_end=record.claim.lease_end, slot=slot)
     effects.result = {"claim": number, "lease_end": record.claim.lease_end}
     return effects
 
@@ -102,21 +105,32 @@ def lapse(command: Lapse, tx: Context) -> Rule:
     offer = require_known(found, command.offer)
     (row,) = require_offer("Lapse", offer.state)
     record = require_open_claim(found, offer, command.claim)
-    slot_key = keys.slot(offer.order.task, offer.slot or 0)
-    more = yield Get([keys.task(offer.order.task), slot_key])
+    remaining = tuple(number for number in offer.open_claims if number != command.claim)
+    empty = not remaining and not offer.reported_claims
+    slot_keys = [keys.slot(offer.order.task, offer.slot)] if empty and offer.slot is not None else []
+    more = yield Get([keys.task(offer.order.task), *slot_keys])
     task = require_offers_task(more, offer)
     row.window.require(tx.timestamp, task.task.terms.guard, {Deadline.LEASE: record.claim.lease_end})
     effects = Effects(tx, task.task.terms.window)
-    waiting = replace(offer, state=OfferState.STORED, open_claims=(), slot=None)
+    waiting = replace(offer, open_claims=remaining)
+    if empty:
+        waiting = replace(waiting, state=OfferState.STORED, slot=None)
     effects.put(keys.offer(offer.id), waiting)
     effects.put(keys.claim(offer.id, command.claim), replace(record, state=ClaimState.LAPSED, deposit=0))
-    free_slot(effects, more, slot_key)
-    effects.put(keys.job(offer.id), IndexRecord(offer.id))
+    for slot_key in slot_keys:
+        free_slot(effects, more, slot_key)
+    if not wants_enclaves(offer):
+        effects.put(keys.job(offer.id), IndexRecord(offer.id))
     till = Till(effects)
     till.pay(offer.order.developer, record.deposit)
     till.close()
     tell(effects, waiting, command.claim)
     return effects
+
+
+def wants_enclaves(offer: OfferRecord) -> bool:
+    """Tell whether fewer enclaves run it, or have reported, than the task wants."""
+    return len(offer.open_claims) + len(offer.reported_claims) < offer.enclaves
 
 
 def require_open_claim(found: Found, offer: OfferRecord, number: int) -> ClaimRecord:
@@ -151,7 +165,7 @@ def _require_room(offer: OfferRecord, enclave: EnclaveRecord, task: TaskRecord) 
         raise DeveloperOrganization("an enclave doesn't run models of its own operator's organisation")
     if enclave.operator_msp == task.provider_msp and not offer.provider_may_operate:
         raise ProviderOrganization("the developer doesn't let the provider's organisation run this model")
-    if len(offer.open_claims) >= task.task.enclaves:
+    if not wants_enclaves(offer):
         raise ClaimsFull("as many enclaves as the task wants have claimed the offer")
     if enclave.id in offer.claimed_by:
         raise AlreadyClaimed("this enclave has claimed the offer before; leave it to another one")
@@ -164,16 +178,28 @@ def _require_lease(lease: int, tx: Context, policy: Policy, task: Task) -> None:
         raise LeaseRefused(f"the lease would end after B = {task.last_report}, the last reports")
 
 
-def _require_free_slot(command: ClaimCommand, slot: SlotRecord | None, task: Task) -> SlotRecord:
-    if command.slot is None or slot is None:
+def _take_slot(effects: Effects, command: ClaimCommand, found: Found, offer: OfferRecord, task: Task) -> int | None:
+    """Reserve the slot that the first claim of an offer names; a further claim is for the same one."""
+    if task.award is Award.BEST:
+        if command.slot is not None:
+            raise SlotNotFree("award `best` reserves no slot; claim without naming one")
+        return None
+    if offer.slot is not None:
+        if command.slot not in (None, offer.slot):
+            raise SlotTaken(f"the offer holds slot {offer.slot}; name that one or none")
+        return offer.slot
+    key = None if command.slot is None else keys.slot(offer.order.task, command.slot)
+    slot = None if key is None else found.get(key)
+    if key is None or slot is None:
         raise SlotNotFound(f"name one of the task's slots 0 to {task.slots - 1}, a free one picked at random")
     if slot.state is not SlotState.FREE:
         raise SlotTaken(f"slot {slot.index} is {slot.state}; pick another one at random")
-    return slot
+    effects.put(key, replace(slot, state=SlotState.RESERVED, offer=offer.id))
+    return slot.index
 
 
 def _new_claim(
-    command: ClaimCommand, tx: Context, offer: OfferRecord, enclave: EnclaveRecord, task: TaskRecord
+    command: ClaimCommand, tx: Context, offer: OfferRecord, enclave: EnclaveRecord, task: TaskRecord, slot: int | None
 ) -> ClaimRecord:
     made = Claim(
         number=offer.claim_count + 1,
@@ -181,7 +207,7 @@ def _new_claim(
         operator=tx.caller.account,
         operator_msp=tx.caller.msp_id,
         lease_end=tx.timestamp + command.lease,
-        slot=command.slot,
+        slot=slot,
         model_envelope=_envelope(offer.envelopes, enclave.id, "the model's key; the developer may `Rewrap`"),
         dataset_envelope=_envelope(task.envelopes, enclave.id, "the test set's key; claim with another enclave"),
     )

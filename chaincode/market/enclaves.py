@@ -8,6 +8,7 @@ another organisation challenges the operator, and the operator sends the quote. 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from goldengrain.chaincode.market import keys
 from goldengrain.chaincode.market.guards import (
@@ -20,6 +21,7 @@ from goldengrain.chaincode.market.guards import (
 from goldengrain.chaincode.market.records import ChallengeRecord, CollateralRecord, EnclaveRecord
 from goldengrain.chaincode.market.rules import Context, Effects, Found, Get, Rule
 from goldengrain.chaincode.protocol import quotes
+from goldengrain.chaincode.protocol.accounts import Duty
 from goldengrain.chaincode.protocol.collateral import read_collateral
 from goldengrain.chaincode.protocol.commands import Challenge, PutCollateral, RegisterEnclave
 from goldengrain.chaincode.protocol.errors import (
@@ -34,6 +36,7 @@ from goldengrain.chaincode.protocol.errors import (
     EnclaveStatusRetired,
     ForeignOrganizationRequired,
     QuoteRootUnknown,
+    VerifierMismatch,
 )
 from goldengrain.chaincode.protocol.policy import Policy
 
@@ -45,6 +48,7 @@ def put_collateral(command: PutCollateral, tx: Context) -> Rule:
     root = policy.root(command.root)
     if root is None:
         raise QuoteRootUnknown("the policy doesn't accept this attestation root; name one of its roots")
+    require_verifier(policy)
     collateral = read_collateral(command.collateral, root.certificate, tx.timestamp)
     key = keys.collateral(command.root, collateral.fmspc)
     stored = (yield Get([key])).get(key)
@@ -80,7 +84,7 @@ def challenge(command: Challenge, tx: Context) -> Rule:
 
 def register_enclave(command: RegisterEnclave, tx: Context) -> Rule:
     """Register an enclave, or renew it; its operator, voted in. The challenge is used up."""
-    require_client(tx.caller)
+    require_client(tx.caller, Duty.OPERATOR)
     challenge_key = keys.challenge(command.challenge)
     collateral_key = keys.collateral(command.root, command.fmspc)
     enclave_key = keys.enclave(command.enclave)
@@ -88,14 +92,18 @@ def register_enclave(command: RegisterEnclave, tx: Context) -> Rule:
     policy = require_policy(found)
     require_member(tx.caller, policy)
     require_voted_in(tx.caller, policy)
+    require_verifier(policy)
     made = require(found, challenge_key, ChallengeNotFound, f"there is no challenge {command.challenge}; ask for one")
     if made.msp_id == tx.caller.msp_id:
         raise ForeignOrganizationRequired("the challenge comes from the operator's own organisation; ask another one")
     registration = _registration(command, tx, made)
-    collateral = _collateral(found.get(collateral_key), registration, policy, tx.timestamp)
+    stored = found.get(collateral_key)
+    collateral = _collateral(stored, registration, policy, tx.timestamp)
     verdict = quotes.verify_registration(registration, collateral, policy, tx.timestamp)
     _require_renewable(found.get(enclave_key), tx)
-    enclave = _new_enclave(command, tx, policy, verdict)
+    enclave = replace(
+        _new_enclave(command, tx, policy, verdict), collateral=stored.transaction if stored is not None else None
+    )
     effects = Effects(tx, policy.window)
     effects.put(enclave_key, enclave)
     effects.put(challenge_key, ChallengeRecord(made.operator, made.msp_id, made.made, used_by=enclave.id))
@@ -112,6 +120,15 @@ def register_enclave(command: RegisterEnclave, tx: Context) -> Rule:
     )
     effects.result = {"enclave": enclave.id.hex(), "expires": enclave.expires, "simulated": enclave.simulated}
     return effects
+
+
+def require_verifier(policy: Policy) -> None:
+    """Refuse where this contract verifies quotes with another version than voted: endorsers refuse, never differ."""
+    if policy.verifier != quotes.VERIFIER:
+        raise VerifierMismatch(
+            f"the policy wants version {policy.verifier} of the quote verification, this peer's contract has "
+            f"{quotes.VERIFIER}; upgrade the contract, or vote a policy that names its version"
+        )
 
 
 def require_enclave(found: Found, enclave: bytes) -> EnclaveRecord:

@@ -26,6 +26,7 @@ from goldengrain.chaincode.market.records import (
 )
 from goldengrain.chaincode.market.rules import Context, Effects, Found, Get, Rule
 from goldengrain.chaincode.market.tasks import require_task_records
+from goldengrain.chaincode.protocol.accounts import Duty
 from goldengrain.chaincode.protocol.commands import Receipt, Rewrap, SubmitOffer, WithdrawOffer
 from goldengrain.chaincode.protocol.errors import (
     AlreadyStored,
@@ -47,7 +48,7 @@ from goldengrain.chaincode.protocol.task import Task
 
 def submit_offer(command: SubmitOffer, tx: Context) -> Rule:
     """Lock bond and benchmark fee; the caller is the developer. The attempt is spent, whatever comes of it."""
-    require_client(tx.caller)
+    require_client(tx.caller, Duty.DEVELOPER)
     me = tx.caller
     sealed_to = [one.enclave for one in command.envelopes]
     seller_key = keys.seller(command.task, me.msp_id)
@@ -76,6 +77,7 @@ def submit_offer(command: SubmitOffer, tx: Context) -> Rule:
     effects = Effects(tx, record.task.terms.window)
     effects.put(keys.offer(offer.id), offer)
     effects.put(keys.offer_of(command.task, offer.id), IndexRecord(offer.id))
+    effects.put(keys.offer_by(me.account, offer.id), IndexRecord(offer.id))
     effects.put(attempt_key, AttemptRecord(offer.id))
     effects.put(seller_key, SellerRecord(offer.id, seller.best_passed if seller else None))
     till = Till(effects)
@@ -138,7 +140,7 @@ def rewrap(command: Rewrap, tx: Context) -> Rule:
 
 def receipt(command: Receipt, tx: Context) -> Rule:
     """State that the caller's organisation stores the ciphertext; the provider's makes the offer claimable."""
-    require_client(tx.caller)
+    require_client(tx.caller, Duty.STORER)
     key = keys.offer(command.offer)
     found = yield Get([key])
     offer = require_known(found, command.offer)
@@ -218,4 +220,5 @@ def _new_offer(command: SubmitOffer, task: Task, tx: Context) -> OfferRecord:
         offered=tx.timestamp,
         transaction=tx.tx_id,
         envelopes=command.envelopes,
+        enclaves=task.enclaves,
     )

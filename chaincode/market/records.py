@@ -32,7 +32,7 @@ from goldengrain.chaincode.protocol.records import (
     TransactionId,
     Version,
 )
-from goldengrain.chaincode.protocol.report import Outcome
+from goldengrain.chaincode.protocol.report import Outcome, Result
 from goldengrain.chaincode.protocol.tables import DatasetState, OfferState, SlotState
 from goldengrain.chaincode.protocol.task import Task
 from goldengrain.chaincode.protocol.ticket import Claim
@@ -294,8 +294,17 @@ class ClaimRecord(StateRecord):
     """The ticket's, as recomputed at the report; with it anyone recomputes the ticket's digest."""
     report: TransactionId | None = None
     """The report's transaction."""
+    simulated: bool = False
+    """Whether the reporting enclave's quote was verified under a root other than Intel's."""
     registration: TransactionId | None = None
     """The transaction that registered the enclave as it stood at the report."""
+
+    @property
+    def result(self) -> Result:
+        """What the enclave found out, while it is held for the other reports."""
+        if self.outcome is None:
+            raise AssertionError("a claim without a report")
+        return Result(self.outcome, self.score, self.locked, self.model)
 
     @property
     def held(self) -> int:

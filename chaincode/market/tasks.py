@@ -19,16 +19,15 @@ from goldengrain.chaincode.market.guards import (
     require_policy,
     require_unpaused,
 )
-from goldengrain.chaincode.market.records import SlotRecord, TaskRecord, TaskStatusRecord
+from goldengrain.chaincode.market.records import IndexRecord, SlotRecord, TaskRecord, TaskStatusRecord
 from goldengrain.chaincode.market.rules import Context, Effects, Found, Get, Rule
 from goldengrain.chaincode.protocol import digests, sealing
+from goldengrain.chaincode.protocol.accounts import Duty
 from goldengrain.chaincode.protocol.commands import OpenDataset, OpenTask, RefundSlot, ShutTask, SlashAudit
 from goldengrain.chaincode.protocol.errors import (
     DatasetKeyMismatch,
-    EnclaveCountRefused,
     OperatorsTooFew,
     ProviderRequired,
-    RuleRefused,
     SlotNotFound,
     SlotNotFree,
     TaskExists,
@@ -36,7 +35,7 @@ from goldengrain.chaincode.protocol.errors import (
 )
 from goldengrain.chaincode.protocol.policy import Policy
 from goldengrain.chaincode.protocol.tables import DatasetState, Deadline, SlotState, TaskRule, require_task
-from goldengrain.chaincode.protocol.task import Award, Task
+from goldengrain.chaincode.protocol.task import Task
 
 MIN_OPERATORS = 2
 """Operators to whose enclaves a test set's key is sealed, where the policy names so many."""
@@ -44,7 +43,7 @@ MIN_OPERATORS = 2
 
 def open_task(command: OpenTask, tx: Context) -> Rule:
     """Lock slots x top price and the audit bond; the caller is the provider."""
-    require_client(tx.caller)
+    require_client(tx.caller, Duty.PROVIDER)
     sealed_to = [one.enclave for one in command.dataset_envelopes]
     found = yield Get(
         [keys.POLICY, *coin_keys(tx.caller.account, command.coins), *(keys.enclave(one) for one in sealed_to)]
@@ -55,7 +54,6 @@ def open_task(command: OpenTask, tx: Context) -> Rule:
     task = command.task(tx.channel, tx.contract, tx.caller.account, policy)
     task.validate(policy, tx.timestamp)
     sealing.require_public_key(task.provider_key)
-    _require_offered_kind(task)
     _require_operators(found, sealed_to, policy, tx)
     task_id = task.id
     before = yield Get([keys.task(task_id)])
@@ -139,13 +137,6 @@ def require_task_records(found: Found, task: bytes) -> tuple[TaskRecord, TaskSta
     )
 
 
-def _require_offered_kind(task: Task) -> None:
-    if task.award is not Award.EACH:
-        raise RuleRefused("this version of the contract awards `each` only; open the task with that")
-    if task.enclaves != 1:
-        raise EnclaveCountRefused("this version of the contract runs one enclave per offer; open the task with 1")
-
-
 def _require_operators(found: Found, sealed_to: Iterable[bytes], policy: Policy, tx: Context) -> None:
     enclaves = require_fit_enclaves(found, sealed_to, policy, tx.timestamp)
     operators = {one.operator: one for one in enclaves}
@@ -166,6 +157,7 @@ def _write_task(effects: Effects, command: OpenTask, task: Task, policy: Policy)
         transaction=tx.tx_id,
     )
     effects.put(keys.task(task_id), record)
+    effects.put(keys.task_by(task.provider, task_id), IndexRecord(task_id))
     status = TaskStatusRecord(last_offer=task.last_offer, shut=False, audit_bond=task.audit_bond)
     effects.put(keys.task_status(task_id), status)
     for index in range(task.slots):

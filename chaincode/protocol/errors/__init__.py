@@ -43,7 +43,8 @@ status of the chaincode's response. The message is for people: it says what is w
     │   │   ├── QuoteTooLarge (1), ChallengeStale (2), QuoteRootUnknown (3), QuoteMalformed (3)
     │   │   ├── QuoteTechnologyRefused (3), QuoteUnverified (3), QuoteRevoked (3), QuotePlatformMismatch (3)
     │   │   ├── QuoteStatusRefused (4), QuoteDebug (5), QuoteMeasurementRefused (6), QuoteKeysMismatch (7)
-    │   │   └── QuoteRegistrationMismatch (8), QuoteBundleRefused (9)
+    │   │   ├── QuoteRegistrationMismatch (8), QuoteBundleRefused (9)
+    │   │   └── VerifierMismatch          this endorser verifies with another version than the policy's
     │   └── ReportRefused             the enclave's report doesn't stand                                 422
     │       ├── ReportMalformed, SignatureMalformed, ReportSignatureInvalid, ReportTicketMismatch
     │       └── ReportOutcomeRefused, ReportScoreRefused, ReportBelowThreshold, ReportLockedRefused

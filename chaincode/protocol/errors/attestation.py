@@ -49,6 +49,12 @@ class QuoteRefused(ContractError):
     status = 422
 
 
+class VerifierMismatch(QuoteRefused):
+    """An endorser runs another version of the quote verification than the policy names; upgrade one of them."""
+
+    code = "VERIFIER_MISMATCH"
+
+
 class QuoteTooLarge(QuoteRefused):
     """Check 1: quote or key of a size that can't be."""
 

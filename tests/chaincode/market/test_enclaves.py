@@ -39,6 +39,7 @@ from goldengrain.chaincode.protocol.errors import (
     QuoteTooLarge,
     QuoteUnverified,
     SignatureMalformed,
+    VerifierMismatch,
 )
 from goldengrain.chaincode.protocol.policy import AttestationRoot
 from tests.chaincode.market.world import (
@@ -239,3 +240,14 @@ def test_a_policy_with_another_root_refuses_the_simulated_quote(world: World) ->
     world.change_policy(roots=(AttestationRoot(bytes(100)),))
     with pytest.raises(QuoteRootUnknown):
         world.send(OPERATOR3, wanted)
+
+
+def test_an_endorser_with_another_verification_than_voted_refuses(world: World) -> None:
+    world.change_policy(verifier=2)
+    wanted = world.registration(enclave3())
+    before = dict(world.ledger.state)
+    with pytest.raises(VerifierMismatch, match="version 2"):
+        world.send(OPERATOR3, wanted)
+    with pytest.raises(VerifierMismatch):
+        world.put_collateral()
+    assert world.ledger.state == before

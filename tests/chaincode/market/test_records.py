@@ -19,7 +19,7 @@ def test_every_record_has_a_version_and_a_kind_by_its_key(world: World, task: by
     kinds = set()
     for name, value in world.ledger.state.items():
         kinds.add(name.partition("/")[0])
-        assert json.loads(value)["v"] == 1
+        assert json.loads(value)["v"] == keys.KINDS[name.partition("/")[0]].VERSION
         record: StateRecord = keys.KINDS[name.partition("/")[0]].decode(value)
         assert record.encode() == value
     assert kinds == set(keys.KINDS) - {"job"}

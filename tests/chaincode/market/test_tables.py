@@ -24,6 +24,7 @@ from goldengrain.chaincode.protocol.offer import EnvelopeDigest
 from goldengrain.chaincode.protocol.report import Outcome
 from goldengrain.chaincode.protocol.requests import Command
 from goldengrain.chaincode.protocol.tables import OFFER_COMMANDS, OfferState, Party, offer_refusal, offer_rules
+from goldengrain.chaincode.protocol.task import Award
 from tests.chaincode.market.world import (
     ADMINS,
     DEVELOPER,
@@ -78,9 +79,33 @@ def _forfeited(world: World, task: bytes) -> bytes:
     return offer
 
 
+def _outbid(world: World, task: bytes) -> bytes:
+    for index in range(world.terms_of(task).slots):
+        world.leading(task, OTHER_DEVELOPER, score=800_000 + 100 * index, attempt=index + 1)
+    return world.leading(task, score=750_000)
+
+
+def _displaced(world: World, task: bytes) -> bytes:
+    offer = world.leading(task)
+    for index in range(world.terms_of(task).slots):
+        world.leading(task, OTHER_DEVELOPER, score=800_000 + 100 * index, attempt=index + 1)
+    return offer
+
+
+def _awarded(world: World, task: bytes, state: OfferState) -> bytes:
+    offer = world.leading(task)
+    world.at(world.terms_of(task).last_report + GUARD + 1).send(STRANGER, c.AwardOffer(offer))
+    if state is S.SETTLED:
+        world.send(DEVELOPER, c.Reveal(offer, world.secret(DEVELOPER)))
+    elif state is S.FORFEITED:
+        world.at(_deadline(world, offer) + GUARD + 1).send(STRANGER, c.Forfeit(offer))
+    return offer
+
+
 def _deadline(world: World, offer: bytes) -> int:
     lock = world.offer_record(offer).lock
     assert lock is not None
+    assert lock.deadline is not None
     return lock.deadline
 
 
@@ -96,14 +121,32 @@ BUILDERS: dict[OfferState, Callable[[World, bytes], bytes]] = {
     S.VOID: _reported(Outcome.UNUSABLE),
     S.EXPIRED: _expired,
     S.FORFEITED: _forfeited,
+    S.LEADING: lambda world, task: world.leading(task),
+    S.OUTBID: _outbid,
+    S.DISPLACED: _displaced,
 }
-"""How each state is reached. `leading`, `outbid` and `displaced` are of the award `best`."""
+"""How each state is reached; the last three in a task of the award `best`."""
+
+BEST = (S.LEADING, S.OUTBID, S.DISPLACED)
+COMPETING = (S.OFFERED, S.STORED, S.CLAIMED, S.LOCKED, S.SETTLED, S.FORFEITED)
+"""States that offers of both awards have; `best` gets to the last three by an award."""
+
+
+def build(world: World, state: OfferState, award: Award = Award.EACH) -> tuple[bytes, bytes]:
+    """A task of an award, and an offer for it in a state."""
+    if state in BEST:
+        award = Award.BEST
+    task = world.open_task(award=award)
+    if award is Award.BEST and state in (S.LOCKED, S.SETTLED, S.FORFEITED):
+        return task, _awarded(world, task, state)
+    return task, BUILDERS[state](world, task)
 
 
 def command(name: str, world: World, offer: bytes) -> Command:
     """A command that is right in everything but, perhaps, who, when and the offer's state."""
     if name == "Claim":
-        return world.claiming(offer, enclave3(), slot=1)
+        best = world.terms_of(world.offer_record(offer).order.task).award is Award.BEST
+        return world.claiming(offer, enclave3(), slot=None if best else 1)
     if name == "SubmitReport":
         if world.state_of(offer) is S.CLAIMED:
             return world.report(offer)
@@ -131,7 +174,7 @@ def move_inside(name: str, world: World, task: bytes, offer: bytes) -> None:
     """Move time to where the command's window is open."""
     if name == "Lapse":
         world.at(world.claim_record(offer).claim.lease_end + GUARD + 1)
-    elif name == "Expire":
+    elif name in ("Expire", "AwardOffer"):
         world.at(world.terms_of(task).last_report + GUARD + 1)
     elif name == "Forfeit":
         world.at(_deadline(world, offer) + GUARD + 1)
@@ -158,11 +201,13 @@ SENDER: dict[str, Caller] = {
 
 
 @pytest.mark.parametrize("name", OFFER_COMMANDS)
-@pytest.mark.parametrize("state", list(BUILDERS))
+@pytest.mark.parametrize(
+    ("award", "state"), [*((Award.EACH, one) for one in BUILDERS), *((Award.BEST, one) for one in COMPETING)]
+)
 def test_a_command_stands_exactly_in_the_states_of_the_table(
-    world: World, task: bytes, name: str, state: OfferState
+    world: World, name: str, award: Award, state: OfferState
 ) -> None:
-    offer = BUILDERS[state](world, task)
+    task, offer = build(world, state, award)
     full = name == "Claim" and state is S.CLAIMED  # a second claim is for tasks that want several enclaves
     rows = () if full else offer_rules(name, state)
     if not rows:
@@ -203,9 +248,9 @@ WRONG_ROLES: list[tuple[str, OfferState, Caller, type[ContractError]]] = [
 
 @pytest.mark.parametrize(("name", "state", "sender", "error"), WRONG_ROLES)
 def test_the_wrong_party_is_refused_by_name_and_nothing_changes(
-    world: World, task: bytes, name: str, state: OfferState, sender: Caller, error: type[ContractError]
+    world: World, name: str, state: OfferState, sender: Caller, error: type[ContractError]
 ) -> None:
-    offer = BUILDERS[state](world, task)
+    task, offer = build(world, state)
     move_inside(name, world, task, offer)
     wanted = command(name, world, offer)
     before = dict(world.ledger.state)
@@ -218,13 +263,18 @@ ANYBODY = [STRANGER, PEER, NOBODY, PROVIDER, DEVELOPER, OPERATOR2, ADMINS["Org3M
 
 
 @pytest.mark.parametrize(
-    ("name", "state"), [("Lapse", S.CLAIMED), ("Expire", S.STORED), ("Reveal", S.LOCKED), ("Forfeit", S.LOCKED)]
+    ("name", "state"),
+    [
+        ("Lapse", S.CLAIMED),
+        ("Expire", S.STORED),
+        ("AwardOffer", S.LEADING),
+        ("Reveal", S.LOCKED),
+        ("Forfeit", S.LOCKED),
+    ],
 )
 @pytest.mark.parametrize("sender", ANYBODY, ids=range(len(ANYBODY)))
-def test_each_way_out_is_open_to_anybody(
-    world: World, task: bytes, name: str, state: OfferState, sender: Caller
-) -> None:
-    offer = BUILDERS[state](world, task)
+def test_each_way_out_is_open_to_anybody(world: World, name: str, state: OfferState, sender: Caller) -> None:
+    task, offer = build(world, state)
     move_inside(name, world, task, offer)
     world.send(sender, command(name, world, offer))
 
@@ -235,7 +285,7 @@ def edges_of_offer(name: str, world: World, task: bytes, offer: bytes) -> tuple[
     if name in ("Lapse", "SubmitReport"):
         lease_end = world.claim_record(offer).claim.lease_end
         return (lease_end + GUARD + 1, TooEarly) if name == "Lapse" else (lease_end, TooLate)
-    if name == "Expire":
+    if name in ("Expire", "AwardOffer"):
         return terms.last_report + GUARD + 1, TooEarly
     deadline = _deadline(world, offer)
     return (deadline, TooLate) if name == "Reveal" else (deadline + GUARD + 1, TooEarly)
@@ -249,12 +299,13 @@ def edges_of_offer(name: str, world: World, task: bytes, offer: bytes) -> tuple[
         ("Expire", S.OFFERED),
         ("Expire", S.STORED),
         ("Expire", S.CLAIMED),
+        ("AwardOffer", S.LEADING),
         ("Reveal", S.LOCKED),
         ("Forfeit", S.LOCKED),
     ],
 )
-def test_both_edges_of_an_offers_times(world: World, task: bytes, name: str, state: OfferState) -> None:
-    offer = BUILDERS[state](world, task)
+def test_both_edges_of_an_offers_times(world: World, name: str, state: OfferState) -> None:
+    task, offer = build(world, state)
     wanted = command(name, world, offer)
     edge, error = edges_of_offer(name, world, task, offer)
     beyond = edge - 1 if error is TooEarly else edge + 1

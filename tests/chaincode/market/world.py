@@ -333,7 +333,8 @@ class World:
 
     def claiming(self, offer: bytes, one: TestEnclave | None = None, **changes: Any) -> c.Claim:
         one = one or enclave3()
-        fields: dict[str, Any] = {"offer": offer, "enclave": one.id, "lease": 600, "slot": 0}
+        slot = 0 if self.terms_of(self.offer_record(offer).order.task).award is Award.EACH else None
+        fields: dict[str, Any] = {"offer": offer, "enclave": one.id, "lease": 600, "slot": slot}
         if "coins" not in changes:
             fields["coins"] = self.coins(one.operator, self.policy.deposit)
         return c.Claim(**{**fields, **changes})
@@ -344,9 +345,9 @@ class World:
         return int(answer["claim"])
 
     def claimed(self, task: bytes, who: Caller = DEVELOPER, one: TestEnclave | None = None, **changes: Any) -> bytes:
-        slot = changes.pop("slot", 0)
+        slot = {"slot": changes.pop("slot")} if "slot" in changes else {}
         offer = self.stored(task, who, **changes)
-        self.claim(offer, one, slot=slot)
+        self.claim(offer, one, **slot)
         return offer
 
     def ticket(self, offer: bytes, one: TestEnclave | None = None, claim: int = 1) -> JobTicketPayload:
@@ -376,6 +377,38 @@ class World:
     def locked(self, task: bytes, who: Caller = DEVELOPER, score: int = 700_000, **changes: Any) -> bytes:
         offer = self.claimed(task, who, **changes)
         self.reported(offer, score=score)
+        return offer
+
+    # several enclaves, and the award `best`
+
+    def team(self, size: int) -> tuple[TestEnclave, ...]:
+        """Enclaves of Org3, registered, that may run models of Org2; as many operators are voted in."""
+        names = ["enclave of Org3", *(f"{number}. enclave of Org3" for number in range(2, size + 1))]
+        members = tuple(enclave(name, OPERATOR3) for name in names)
+        if len(self.policy.operators) < size:
+            others = [word(f"operator {number}") for number in range(size - 2)]
+            self.change_policy(operators=(*others, OPERATOR2.account, OPERATOR3.account))
+        for one in members:
+            if keys.enclave(one.id).name not in self.ledger.state:
+                self.register(one)
+        return members
+
+    def open_for(self, members: tuple[TestEnclave, ...], **changes: Any) -> bytes:
+        """Open a task that wants a report of each of these enclaves."""
+        return self.open_task(enclaves=len(members), sealed_to=(*members, enclave2()), **changes)
+
+    def claimed_by_all(self, task: bytes, members: tuple[TestEnclave, ...], **changes: Any) -> bytes:
+        """Have every enclave claim one offer; its claims are numbered as the enclaves are."""
+        offer = self.stored(task, sealed_to=members, **changes)
+        for one in members:
+            self.claim(offer, one)
+        return offer
+
+    def leading(self, task: bytes, who: Caller = DEVELOPER, score: int = 700_000, **changes: Any) -> bytes:
+        """Bring an offer of a `best` task to its report: leading, or outbid where the slots are better taken."""
+        one = enclave2() if who.msp_id == "Org3MSP" else enclave3()
+        offer = self.claimed(task, who, one, **changes)
+        self.reported(offer, score=score, one=one)
         return offer
 
     # what is on the ledger
