@@ -15,6 +15,7 @@ from typing import Any
 
 from goldengrain.chaincode.market.contract import begin, event_name
 from goldengrain.chaincode.market.driver import (
+    Steps,
     encode_event,
     encode_result,
     encode_writes,
@@ -43,19 +44,18 @@ class MarketChaincode:
     async def invoke(self, stub: ChaincodeStub) -> Response:
         """Run one command or query; a refusal becomes status and `CODE: text`."""
         try:
-            effects = await self._run(stub)
+            steps = await self._run(stub)
         except ContractError as refusal:
             return error(refusal.response_message, refusal.status)
-        await _hand_over(stub, effects)
-        return success(encode_result(effects))
+        await _hand_over(stub, steps)
+        return success(encode_result(steps.done))
 
-    async def _run(self, stub: ChaincodeStub) -> Effects:
+    async def _run(self, stub: ChaincodeStub) -> Steps:
         steps = begin(stub.args, self._context(stub))
         while steps.request is not None:
             steps.send(await _read(stub, steps.request))
-        effects = steps.done
-        self._require_time(effects)
-        return effects
+        self._require_time(steps.done)
+        return steps
 
     def _context(self, stub: ChaincodeStub) -> Context:
         return Context(
@@ -94,12 +94,12 @@ async def _read(stub: ChaincodeStub, request: Get | Scan[Any]) -> Found:
     return found_keys(request, await stub.get_states([key.name for key in request.keys]))
 
 
-async def _hand_over(stub: ChaincodeStub, effects: Effects) -> None:
-    for name, value in encode_writes(effects):
+async def _hand_over(stub: ChaincodeStub, steps: Steps) -> None:
+    for name, value in encode_writes(steps.done):
         if value is None:
             await stub.del_state(name)
         else:
             await stub.put_state(name, value)
     event = event_name(stub.args)
     if event is not None:
-        stub.set_event(event, encode_event(effects))
+        stub.set_event(event, encode_event(steps))

@@ -106,7 +106,7 @@ class MemoryLedger:
         name = event_name(args)
         if name is None and (effects.writes or effects.event):
             raise AssertionError(f"the query {args[0].decode()} writes")
-        event = None if name is None else (name, canonical.loads(encode_event(effects)))
+        event = None if name is None else (name, canonical.loads(encode_event(steps), 2**24))
         writes = tuple(encode_writes(effects))
         return Committed(tx_id, tx.timestamp, encode_result(effects), event, writes, tuple(read), steps.reads)
 
