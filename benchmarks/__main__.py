@@ -7,10 +7,10 @@ import asyncio
 import json
 import sys
 
-from benchmarks import bring_up, demo, throughput
+from benchmarks import bring_up, demo, market, throughput
 from benchmarks.report import machine
 
-BENCHMARKS = {"bring_up": bring_up.run, "throughput": throughput.run, "demo": demo.run}
+BENCHMARKS = {"bring_up": bring_up.run, "throughput": throughput.run, "demo": demo.run, "market": market.run}
 
 
 def main() -> int:

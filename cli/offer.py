@@ -281,8 +281,12 @@ def _described(view: OfferView, ways: list[WayOut]) -> list[tuple[str, object]]:
         rows += [
             ("score", f"{view.lock.score:,} ppm"),
             ("price", f"{view.lock.price:,}"),
-            ("reveal until", moment(view.lock.deadline)),
+            ("reveal until", _reveal_until(view.lock.deadline)),
             ("attestation", "simulated" if view.lock.simulated else "hardware"),
         ]
     rows += [(f"way out: {one}", "due now" if not one.wait else f"in {one.wait} s") for one in ways]
     return rows
+
+
+def _reveal_until(deadline: int | None) -> str:
+    return "after the award, if it still leads" if deadline is None else moment(deadline)

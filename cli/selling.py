@@ -248,7 +248,7 @@ async def reveal(market: Market, home: Home, offer: bytes) -> Committed:
     sealed = load(home, offer)
     view = await market.offers.get(offer)
     require_offer("Reveal", view.state)
-    if view.lock is None:
+    if view.lock is None or view.lock.deadline is None:
         raise OfferNotLocked("no price is locked; keep r until then")
     window = (await market.tasks.get(view.order.task)).task.terms.window
     require_time(LedgerClock(home.clock_file).now(), view.lock.deadline, window, "D, the time to reveal,")

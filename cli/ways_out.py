@@ -82,7 +82,7 @@ def _deadlines(command: str, offer: OfferView, task: TaskView) -> Iterator[tuple
     known = {Deadline.B: task.task.last_report}
     if leases:
         known[Deadline.EVERY_LEASE] = max(leases.values())
-    if offer.lock is not None and offer.state is OfferState.LOCKED:
+    if offer.lock is not None and offer.lock.deadline is not None and offer.state is OfferState.LOCKED:
         known[Deadline.D] = offer.lock.deadline
     yield None, known
 

@@ -128,7 +128,7 @@ async def no_reveal(play: Play) -> Ended:
     view = await swap.view(stage, sale)
     lock = view.lock
     require(lock is not None, "a locked offer has a lock")
-    deadline, price = (lock.deadline, lock.price) if lock else (0, 0)
+    deadline, price = (lock.deadline or 0, lock.price) if lock else (0, 0)
     had, treasury, paid = await balance(provider), await provider.market.credits.treasury(), await balance(developer)
     guard = (await provider.market.tasks.get(view.order.task)).task.terms.guard
     with stage.acts.act("the developer says nothing; D and the guard go by; an operator ends it"):

@@ -15,5 +15,6 @@ peers' words.
 
 from goldengrain.gateway.market.calls import Committed
 from goldengrain.gateway.market.client import Market
+from goldengrain.gateway.market.mirror import Mirror
 
-__all__ = ["Committed", "Market"]
+__all__ = ["Committed", "Market", "Mirror"]

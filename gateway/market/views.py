@@ -25,6 +25,7 @@ from goldengrain.chaincode.protocol.records import (
     Record,
     Score,
     SigningKey,
+    Threshold,
     Time,
     TransactionId,
     Version,
@@ -175,19 +176,22 @@ class SlotView(Record):
 class LockView(Record):
     """What a passing report left in an offer.
 
-    ``deadline`` is D. ``locked`` is the model's key, sealed to the provider and locked by r; ``secret`` is r once
-    revealed. Both are empty after the provider has acknowledged.
+    ``deadline`` is D, None while the offer leads and after it was beaten. ``locked`` is the model's key, sealed to the
+    provider and locked by r; ``secret`` is r once revealed. Both are empty after the provider has acknowledged.
     """
 
     score: Score
     price: Amount
     enclave: Digest
     model: Digest
-    deadline: Time
+    deadline: Time | None
     simulated: bool
     locked: Annotated[bytes, Bytes(0, 1 << 16)]
     secret: Annotated[bytes, Bytes(0, 32)] = b""
     acknowledged: bool = False
+    reported: TransactionId | None = None
+    awarded: TransactionId | None = None
+    revealed: TransactionId | None = None
 
 
 @dataclass(frozen=True)
@@ -202,6 +206,8 @@ class ClaimView(Record):
     transaction: TransactionId
     outcome: Outcome | None = None
     reported: Time | None = None
+    report: TransactionId | None = None
+    threshold: Threshold | None = None
 
 
 @dataclass(frozen=True)
@@ -226,6 +232,8 @@ class OfferView(Record):
     open_claims: Numbers = ()
     slot: Index | None = None
     lock: LockView | None = None
+    enclaves: Count = 1
+    reported_claims: Numbers = ()
     claims: Annotated[tuple[ClaimView, ...], Size(0, _MANY)] = ()
 
     @property

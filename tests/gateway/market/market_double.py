@@ -13,7 +13,14 @@ from fabric_protos.peer import chaincode_event_pb2, chaincode_pb2, proposal_pb2,
 from goldengrain.chaincode.market import keys
 from goldengrain.chaincode.market.adapter import caller_of
 from goldengrain.chaincode.market.contract import begin, event_name
-from goldengrain.chaincode.market.driver import encode_event, encode_result, encode_writes, found_keys, found_page
+from goldengrain.chaincode.market.driver import (
+    Steps,
+    encode_event,
+    encode_result,
+    encode_writes,
+    found_keys,
+    found_page,
+)
 from goldengrain.chaincode.market.records import EnclaveRecord
 from goldengrain.chaincode.market.rules import Context, Effects, Found, Get
 from goldengrain.chaincode.market.rules import Scan as RuleScan
@@ -51,27 +58,27 @@ class MarketLedger(LedgerDouble):
         context = Context(asked.tx_id, asked.channel_id, CONTRACT, asked.timestamp.seconds, caller_of(creator))
         read: dict[str, None] = {}
         try:
-            effects = self._run(arguments, context, read)
+            steps = self._run(arguments, context, read)
         except ContractError as refusal:
             raise RefusedError(f"chaincode response {refusal.status}, {refusal.response_message}") from refusal
         name = event_name(arguments)
         event = b""
         if name is not None:
             event = chaincode_event_pb2.ChaincodeEvent(
-                chaincode_id=CONTRACT, tx_id=asked.tx_id, event_name=name, payload=encode_event(effects)
+                chaincode_id=CONTRACT, tx_id=asked.tx_id, event_name=name, payload=encode_event(steps)
             ).SerializeToString()
         return proposal_pb2.ChaincodeAction(
-            results=self._results(read, effects),
+            results=self._results(read, steps.done),
             events=event,
-            response=proposal_response_pb2.Response(status=200, payload=encode_result(effects)),
+            response=proposal_response_pb2.Response(status=200, payload=encode_result(steps.done)),
             chaincode_id=spec.chaincode_id,
         )
 
-    def _run(self, arguments: list[bytes], context: Context, read: dict[str, None]) -> Effects:
+    def _run(self, arguments: list[bytes], context: Context, read: dict[str, None]) -> Steps:
         steps = begin(arguments, context)
         while steps.request is not None:
             steps.send(self._read(steps.request, read))
-        return steps.done
+        return steps
 
     def _read(self, request: Get | RuleScan[object], read: dict[str, None]) -> Found:
         if isinstance(request, Get):

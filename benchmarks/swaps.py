@@ -1,0 +1,367 @@
+"""Whole swaps over a network, many at once: every command through Gateway client, peers and the contract's process.
+
+No benchmark runs in them: the reports are signed with keys of two registered (simulated) enclaves, as an enclave would.
+Org1 provides, Org2 and Org3 develop and run each other's models.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from goldengrain.chaincode.protocol import commands as c
+from goldengrain.chaincode.protocol import digests, quotes, signatures
+from goldengrain.chaincode.protocol.clock import LedgerClock
+from goldengrain.chaincode.protocol.coins import Output, coin_id
+from goldengrain.chaincode.protocol.offer import EnvelopeDigest, Order
+from goldengrain.chaincode.protocol.policy import AttestationRoot, Policy
+from goldengrain.chaincode.protocol.report import LOCKED_SIZE, Outcome, Report, Result
+from goldengrain.chaincode.protocol.requests import Command
+from goldengrain.chaincode.protocol.sealing import PrivateKey
+from goldengrain.chaincode.protocol.task import (
+    Award,
+    BenchmarkSpec,
+    DatasetDigests,
+    Metric,
+    ModelInterface,
+    ModelLimits,
+    PriceSchedule,
+    Task,
+    Tensor,
+    TensorType,
+)
+from goldengrain.chaincode.protocol.threshold import threshold
+from goldengrain.chaincode.protocol.ticket import Claim, Ticket
+from goldengrain.enclave.quoting.development_root import DevelopmentRoot
+from goldengrain.enclave.quoting.simulated import SimulatedPlatform
+from goldengrain.gateway.connection import ConnectionProfile
+from goldengrain.gateway.gateway import Gateway
+from goldengrain.gateway.market import Committed, Market
+from goldengrain.gateway.market.refusals import named_refusals
+from goldengrain.gateway.wallet import Wallet
+from goldengrain.network import lifecycle, runtime
+from goldengrain.network.home import Home
+from goldengrain.network.ports import free_port
+
+CONTRACT = "golden-grain"
+MODULE = "goldengrain.chaincode.market"
+COIN = 100_000
+SCORE = 700_000
+LEASE = 3_600
+_MINTS_AT_ONCE = 8
+
+
+def word(text: str) -> bytes:
+    """32 bytes that stand for something."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+@dataclass
+class Enclave:
+    """A registered enclave's signing key, and the market of its operator's organisation."""
+
+    name: str
+    operator: Market
+    signing: bytes
+    encryption: bytes = field(default_factory=lambda: PrivateKey.generate().public)
+
+    @property
+    def public(self) -> bytes:
+        """The compressed signing key."""
+        return signatures.public_key(self.signing)
+
+    @property
+    def id(self) -> bytes:
+        """The enclave's id."""
+        return digests.enclave_id(self.public)
+
+
+@dataclass
+class MarketBench:
+    """A founded market: users of three organisations, each account with a pile of coins, two enclaves."""
+
+    home: Home
+    clock: LedgerClock
+    users: list[Market]
+    admins: list[Market]
+    policy: Policy
+    enclaves: list[Enclave]
+    contract_pid: int
+    network_pid: int
+    piles: dict[bytes, list[str]] = field(default_factory=dict)
+    conflicts: int = 0
+    _numbers: int = 0
+
+    def number(self) -> int:
+        """A number that no other swap has."""
+        self._numbers += 1
+        return self._numbers
+
+    def coin(self, who: Market) -> tuple[str, ...]:
+        """One of an account's coins, used once; each holds enough for any command here."""
+        return (self.piles[who.account].pop(),)
+
+    async def mint(self, per_account: int) -> None:
+        """Give each user as many coins."""
+        outputs = [Output(one.account, COIN) for one in self.users for _ in range(per_account)]
+        batches = [outputs[first : first + 16] for first in range(0, len(outputs), 16)]
+        for first in range(0, len(batches), _MINTS_AT_ONCE):
+            await asyncio.gather(*(self._mint(one) for one in batches[first : first + _MINTS_AT_ONCE]))
+
+    async def _mint(self, outputs: list[Output]) -> None:
+        proposed = await self.admins[0].consortium.propose_mint(outputs)
+        voted = await self.admins[1].consortium.vote(proposed.answer["proposal"])
+        for index, output in enumerate(outputs):
+            self.piles.setdefault(output.owner, []).append(coin_id(voted.transaction_id, index))
+
+    async def send(self, who: Market, command: Command) -> Committed:
+        """Send a command once; a lost race is an error."""
+        with named_refusals():
+            result = await who.network.contract(CONTRACT).submit(*command.to_args())
+        return Committed(command.function(), result.transaction_id, result.block, result.code, {})
+
+    def opening(self, slots: int = 1, coins: tuple[str, ...] = ()) -> c.OpenTask:
+        """Terms of a task that no other has."""
+        now, number = self.clock.now(), self.number()
+        return c.OpenTask(
+            provider_key=PROVIDER_KEY,
+            spec=_spec(number),
+            dataset=DatasetDigests(word("ciphertext"), word("dataset"), digests.sha256(word("dataset key"))),
+            dataset_envelopes=tuple(EnvelopeDigest(one.id, word(f"dataset {one.name}")) for one in self.enclaves),
+            schedule=PriceSchedule.of((500_000, 1_000), (900_000, 5_000)),
+            award=Award.EACH,
+            slots=slots,
+            last_offer=now + 40_000,
+            last_report=now + 80_000,
+            last_opening=now + 160_000,
+            reveal=3_000,
+            eta=100,
+            attempts=3,
+            enclaves=1,
+            coins=coins,
+        )
+
+    async def open_task(self, slots: int = 1) -> Task:
+        """Open a task of Org1's."""
+        opening = self.opening(slots, self.coin(self.users[0]))
+        await self.send(self.users[0], opening)
+        return opening.task(self.users[0].network.channel, CONTRACT, self.users[0].account, self.policy)
+
+
+@dataclass
+class Swap:
+    """One swap, command by command."""
+
+    bench: MarketBench
+    task: Task
+    organization: int
+    """0 to 2: index of the developer's."""
+    slot: int = 0
+    attempt: int = 1
+    order: Order | None = None
+    claim: Claim | None = None
+
+    @property
+    def developer(self) -> Market:
+        """Who sells."""
+        return self.bench.users[self.organization]
+
+    @property
+    def enclave(self) -> Enclave:
+        """Who runs it: another organisation's."""
+        return self.bench.enclaves[0 if self.organization == 2 else 1]
+
+    @property
+    def name(self) -> str:
+        """What its digests are made of."""
+        return f"{self.task.id.hex()} {self.organization} {self.attempt}"
+
+    @property
+    def offer(self) -> bytes:
+        """The offer's id."""
+        assert self.order is not None
+        return self.order.offer_id
+
+    async def submit(self) -> Committed:
+        """`SubmitOffer`."""
+        command = c.SubmitOffer(
+            task=self.task.id,
+            payout=self.developer.account,
+            attempt=self.attempt,
+            ciphertext=word(f"model {self.name}"),
+            size=5_000,
+            chunk_size=1_024,
+            key_check=word(f"key {self.name}"),
+            secret_hash=digests.secret_hash(word(self.name)),
+            reserve=0,
+            bond=self.task.minimum_bond,
+            envelopes=tuple(EnvelopeDigest(one.id, word(f"{self.name} {one.name}")) for one in self.bench.enclaves),
+            coins=self.bench.coin(self.developer),
+        )
+        self.order = command.order(self.task, self.developer.account)
+        return await self.bench.send(self.developer, command)
+
+    async def receipt(self) -> Committed:
+        """`Receipt`, by the provider's organisation."""
+        return await self.bench.send(self.bench.users[0], c.Receipt(self.offer))
+
+    async def claim_it(self) -> Committed:
+        """`Claim`."""
+        operator = self.enclave.operator
+        coins = self.bench.coin(operator)
+        with named_refusals():
+            commit = await operator.network.contract(CONTRACT).submit(
+                *c.Claim(self.offer, self.enclave.id, LEASE, coins, self.slot).to_args()
+            )
+        view = await operator.offers.get(self.offer)
+        self.claim = view.claims[-1].claim
+        return Committed("Claim", commit.transaction_id, commit.block, commit.code, {})
+
+    async def report(self) -> Committed:
+        """`SubmitReport`, a pass."""
+        assert self.order is not None
+        assert self.claim is not None
+        lowest = threshold(self.task.schedule.pairs, self.task.eta, None, 0)
+        ticket = Ticket.of(self.order, self.claim, BUNDLE, lowest)
+        result = Result(Outcome.PASS, SCORE, bytes(LOCKED_SIZE), word("model"))
+        signature = Report.of(self.task, self.order, ticket, result).sign(self.enclave.signing)
+        command = c.SubmitReport(
+            self.offer, self.claim.number, Outcome.PASS, signature, SCORE, result.locked, result.model
+        )
+        return await self.bench.send(self.enclave.operator, command)
+
+    async def reveal(self) -> Committed:
+        """`Reveal`."""
+        return await self.bench.send(self.developer, c.Reveal(self.offer, word(self.name)))
+
+    async def acknowledge(self) -> Committed:
+        """`Acknowledge`."""
+        return await self.bench.send(self.bench.users[0], c.Acknowledge(self.offer))
+
+    async def play(self) -> None:
+        """Take all six steps."""
+        for step in (self.submit, self.receipt, self.claim_it, self.report, self.reveal, self.acknowledge):
+            await step()
+
+
+COMMANDS_OF_A_SWAP = 6
+PROVIDER_KEY = PrivateKey.generate().public
+BUNDLE = word("trust bundle")
+MEASUREMENT = word("measurement")
+
+
+def _spec(seed: int) -> BenchmarkSpec:
+    interface = ModelInterface(Tensor("in", TensorType.FLOAT32, (0, 64)), Tensor("out", TensorType.FLOAT32, (0, 10)))
+    return BenchmarkSpec(Metric.ACCURACY, False, 1_000, interface, ModelLimits(1 << 20, 100, 1 << 30, 1 << 30), seed)
+
+
+def _policy(root: bytes, operators: tuple[bytes, ...]) -> Policy:
+    return Policy(
+        number=1,
+        organizations=("Org1MSP", "Org2MSP", "Org3MSP"),
+        required=2,
+        colluding=1,
+        window=120,
+        guard=300,
+        reveal_min=700,
+        reveal_max=7_000,
+        challenge_age=3_600,
+        enclave_age=7 * 86_400,
+        proposal_age=3_600,
+        roots=(AttestationRoot(root),),
+        measurements=(MEASUREMENT,),
+        statuses=("UpToDate",),
+        operators=operators,
+        bundle=BUNDLE,
+        previous_bundle=None,
+        previous_bundle_sunset=None,
+        benchmark_fee=10,
+        market_fee=250,
+        bond=1_000,
+        audit_bond=500,
+        deposit=100,
+        lease_min=60,
+        lease_max=LEASE,
+        attempts_max=5,
+        verifier=quotes.VERIFIER,
+    )
+
+
+def start_contract(home: Home, address: str, package_id: str, module: str = MODULE) -> subprocess.Popen[bytes]:
+    """Start the contract's process and wait until it serves."""
+    command = [sys.executable, "-m", module, "--address", address, "--package-id", package_id]
+    command += ["--clock", str(home.clock_file), "--log-level", "warning"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert server.stdout is not None
+    if b"ready" not in server.stdout.readline():
+        raise RuntimeError("the contract's process did not start")
+    return server
+
+
+def stop_contract(server: subprocess.Popen[bytes]) -> None:
+    """End a process started here."""
+    server.terminate()
+    server.wait(10)
+    assert server.stdout is not None
+    server.stdout.close()
+
+
+@asynccontextmanager
+async def open_market(coins: int) -> AsyncIterator[MarketBench]:
+    """Bring up a network in a temporary folder with a founded market on it; `coins` for each account."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Home(Path(folder) / "home")
+        state = await asyncio.to_thread(runtime.up, home)
+        try:
+            address = f"127.0.0.1:{free_port()}"
+            deployment = await lifecycle.deploy(home, CONTRACT, "1", address)
+            server = start_contract(home, address, deployment.package_id)
+            try:
+                async with AsyncExitStack() as stack:
+                    bench = await _found(home, stack, Path(folder), server.pid, state.pid)
+                    await bench.mint(coins)
+                    yield bench
+            finally:
+                stop_contract(server)
+        finally:
+            await asyncio.to_thread(runtime.down, home)
+
+
+async def _found(home: Home, stack: AsyncExitStack, folder: Path, contract: int, network: int) -> MarketBench:
+    users = [await _market(home, stack, number, "User1") for number in range(3)]
+    admins = [await _market(home, stack, number, "Admin") for number in range(2)]
+    clock = LedgerClock(home.clock_file)
+    root = DevelopmentRoot.create(folder / "root", at=clock.now())
+    platform = SimulatedPlatform(root)
+    policy = _policy(root.root_der, tuple(sorted(one.account for one in users[1:])))
+    await admins[0].consortium.bootstrap(policy)
+    root_id = digests.sha256(root.root_der)
+    await users[0].enclaves.put_collateral(root_id, platform.collateral(at=clock.now()))
+    enclaves = [Enclave(f"enclave {number}", users[number], word(f"signing {number}")) for number in (1, 2)]
+    for one in enclaves:
+        account = one.operator.account
+        challenge = (await users[0].enclaves.challenge(account)).transaction_id
+        channel, nonce = one.operator.network.channel, bytes.fromhex(challenge)
+        data = quotes.report_data(channel, CONTRACT, account, nonce, one.public, one.encryption, BUNDLE)
+        quote = platform.quote(data, MEASUREMENT)
+        await one.operator.enclaves.register(
+            c.RegisterEnclave(challenge, quote, root_id, platform.fmspc, one.public, one.encryption, BUNDLE)
+        )
+    return MarketBench(home, clock, users, admins, policy, enclaves, contract, network)
+
+
+async def _market(home: Home, stack: AsyncExitStack, organization: int, user: str) -> Market:
+    topology = home.load_topology()
+    member = topology.organizations[organization]
+    profile = ConnectionProfile.load(home.connection_profile(member))
+    who = Wallet(home.wallet).get(f"{user}@{member.domain}")
+    clock = LedgerClock(home.clock_file)
+    gateway = await stack.enter_async_context(Gateway.connect(profile.gateway(), who.identity, who.signer, clock=clock))
+    return Market(gateway.network(topology.channel.name))
