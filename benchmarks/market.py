@@ -24,7 +24,7 @@ from goldengrain.network.ports import free_port
 
 IN_FLIGHT = 32
 ROUNDS = 3
-SWAPS = 64
+SWAPS = 128
 NO_OP = "no-op"
 
 

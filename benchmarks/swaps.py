@@ -16,8 +16,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from goldengrain.chaincode.protocol import canonical, digests, quotes, signatures
 from goldengrain.chaincode.protocol import commands as c
-from goldengrain.chaincode.protocol import digests, quotes, signatures
 from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.chaincode.protocol.coins import Output, coin_id
 from goldengrain.chaincode.protocol.offer import EnvelopeDigest, Order
@@ -125,7 +125,8 @@ class MarketBench:
         """Send a command once; a lost race is an error."""
         with named_refusals():
             result = await who.network.contract(CONTRACT).submit(*command.to_args())
-        return Committed(command.function(), result.transaction_id, result.block, result.code, {})
+        answer = canonical.loads(result.payload, 1 << 16) if result.payload else {}
+        return Committed(command.function(), result.transaction_id, result.block, result.code, answer)
 
     def opening(self, slots: int = 1, coins: tuple[str, ...] = ()) -> c.OpenTask:
         """Terms of a task that no other has."""
@@ -202,7 +203,7 @@ class Swap:
             secret_hash=digests.secret_hash(word(self.name)),
             reserve=0,
             bond=self.task.minimum_bond,
-            envelopes=tuple(EnvelopeDigest(one.id, word(f"{self.name} {one.name}")) for one in self.bench.enclaves),
+            envelopes=tuple(EnvelopeDigest(one.id, self._envelope(one)) for one in self.bench.enclaves),
             coins=self.bench.coin(self.developer),
         )
         self.order = command.order(self.task, self.developer.account)
@@ -215,14 +216,22 @@ class Swap:
     async def claim_it(self) -> Committed:
         """`Claim`."""
         operator = self.enclave.operator
-        coins = self.bench.coin(operator)
-        with named_refusals():
-            commit = await operator.network.contract(CONTRACT).submit(
-                *c.Claim(self.offer, self.enclave.id, LEASE, coins, self.slot).to_args()
-            )
-        view = await operator.offers.get(self.offer)
-        self.claim = view.claims[-1].claim
-        return Committed("Claim", commit.transaction_id, commit.block, commit.code, {})
+        command = c.Claim(self.offer, self.enclave.id, LEASE, self.bench.coin(operator), self.slot)
+        committed = await self.bench.send(operator, command)
+        self.claim = Claim(
+            number=committed.answer["claim"],
+            enclave=self.enclave.id,
+            operator=operator.account,
+            operator_msp=f"Org{self.bench.users.index(operator) + 1}MSP",
+            lease_end=committed.answer["lease_end"],
+            slot=self.slot,
+            model_envelope=self._envelope(self.enclave),
+            dataset_envelope=word(f"dataset {self.enclave.name}"),
+        )
+        return committed
+
+    def _envelope(self, one: Enclave) -> bytes:
+        return word(f"{self.name} {one.name}")
 
     async def report(self) -> Committed:
         """`SubmitReport`, a pass."""

@@ -64,6 +64,7 @@ class TaskTerms:
     wilson: bool = False
     seed: int = 0
     award: Award = Award.EACH
+    enclaves: int = 1
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _opening(
         reveal=reveal,
         eta=terms.eta,
         attempts=terms.attempts or policy.attempts_max,
-        enclaves=1,
+        enclaves=terms.enclaves,
         coins=(),
     )
 

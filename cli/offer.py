@@ -87,13 +87,16 @@ async def withdraw(context: click.Context, offer: str) -> None:
 
 @command(offer, name="list", example="goldengrain offer list --task 3f0c2a")
 @click.option("--task", "task", metavar="TASK", help="Only those for this task.")
+@click.option("--mine", is_flag=True, help="Only those that you made.")
 @click.option("--state", type=click.Choice([str(one) for one in OfferState]), help="Only those in this state.")
-async def list_offers(context: click.Context, task: str | None, state: str | None) -> None:
+async def list_offers(context: click.Context, task: str | None, mine: bool, state: str | None) -> None:
     """List offers."""
     names = account_names(home_of(context))
     async with market_session(context) as opened:
         wanted = await opened.task_id(task) if task else None
-        found = [one async for one in opened.market.offers.listing(wanted) if state in (None, one.state)]
+        developer = opened.market.account if mine else None
+        only = OfferState(state) if state else None
+        found = [one async for one in opened.market.offers.listing(wanted, developer, only)]
     rows = [
         (
             short(one.id),

@@ -131,23 +131,13 @@ async def registration_of(market: Market, enclave: bytes) -> EnclaveView | None:
 
 
 async def open_jobs(market: Market, home: Home, enclave: bytes) -> AsyncIterator[OfferView]:
-    """The offers that the operator's enclave may claim now."""
-    now, own = LedgerClock(home.clock_file).now(), market.network.identity.msp_id
+    """The offers that the operator's enclave may claim now, B not being near."""
+    now = LedgerClock(home.clock_file).now()
     tasks: dict[bytes, TaskView] = {}
-    async for listed in market.offers.open_jobs():
-        if enclave not in {one.enclave for one in listed.envelopes} or listed.developer_msp == own:
-            continue
-        task = tasks.get(listed.order.task) or await market.tasks.get(listed.order.task)
+    async for offer in market.offers.open_jobs(enclave):
+        task = tasks.get(offer.order.task) or await market.tasks.get(offer.order.task)
         tasks[task.id] = task
-        if (
-            enclave not in {one.enclave for one in task.envelopes}
-            or now + task.task.terms.window > task.task.last_report
-        ):
-            continue
-        if task.provider_msp == own and not listed.provider_may_operate:
-            continue
-        offer = await market.offers.get(listed.id)
-        if enclave not in {one.claim.enclave for one in offer.claims}:
+        if now + task.task.terms.window <= task.task.last_report:
             yield offer
 
 

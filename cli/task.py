@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from goldengrain.chaincode.protocol.task import MAX_SLOTS, Award, Metric, PriceSchedule
+from goldengrain.chaincode.protocol.task import MAX_ENCLAVES, MAX_SLOTS, Award, Metric, PriceSchedule
 from goldengrain.cli import buying
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.errors import CommandLineError
@@ -59,6 +59,20 @@ def task() -> None:
     help="Points SCORE:PRICE, scores in ppm; linear between them, nothing below the first.",
 )
 @click.option("--slots", default=3, show_default=True, type=click.IntRange(1, MAX_SLOTS), help="Models to buy at most.")
+@click.option(
+    "--award",
+    type=click.Choice([str(one) for one in Award]),
+    default="each",
+    show_default=True,
+    help="Who is paid: each that passes, or the best up to B (16 slots at most).",
+)
+@click.option(
+    "--enclaves",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, MAX_ENCLAVES),
+    help="Enclaves that have to agree on every offer.",
+)
 @click.option("--offers-for", type=DURATION, default="1h", show_default=True, help="S: offers are taken for so long.")
 @click.option("--reports-for", type=DURATION, default="2h", show_default=True, help="B: benchmarks end after so long.")
 @click.option("--open-within", type=DURATION, help="A: the test set is opened within so long.  [default: B + 2 G + 1d]")
@@ -105,7 +119,8 @@ async def open_task(context: click.Context, **options: Any) -> None:
             attempts=options["attempts"],
             wilson=options["wilson"],
             seed=options["seed"],
-            award=Award.EACH,
+            award=Award(options["award"]),
+            enclaves=options["enclaves"],
         )
         with console(context).status("sealing the test set and opening the task"):
             made = await buying.open_task(opened.market, opened.home, opened.stores, test_set, terms)
@@ -134,12 +149,15 @@ async def open_task(context: click.Context, **options: Any) -> None:
     emit(context, value, lines)
 
 
-@command(task, name="list", example="goldengrain task list")
-async def list_tasks(context: click.Context) -> None:
+@command(task, name="list", example="goldengrain task list --open")
+@click.option("--mine", is_flag=True, help="Only those that you opened.")
+@click.option("--open", "taking_offers", is_flag=True, help="Only those that take offers.")
+async def list_tasks(context: click.Context, mine: bool, taking_offers: bool) -> None:
     """List the tasks of the market."""
     names = account_names(home_of(context))
     async with market_session(context) as opened:
-        found = [one async for one in opened.market.tasks.listing()]
+        provider = opened.market.account if mine else None
+        found = [one async for one in opened.market.tasks.listing(provider, taking_offers)]
         now = opened.now
     rows = [
         (
@@ -169,6 +187,43 @@ async def show(context: click.Context, task: str) -> None:
         "terms": view.to_json(),
     }
     emit(context, value, [table(f"Task {short(view.id)}", ("", ""), _described(view, slots, now))])
+
+
+@command(task, example="goldengrain task leaderboard 3f0c2a")
+@click.argument("task", metavar="TASK")
+async def leaderboard(context: click.Context, task: str) -> None:
+    """List what passed in a task, the highest scores first."""
+    names = account_names(home_of(context))
+    async with market_session(context) as opened:
+        identifier = await opened.task_id(task)
+        found = [one async for one in opened.market.tasks.leaderboard(identifier)]
+    ranked = [(rank, one, one.lock) for rank, one in enumerate(found, start=1) if one.lock is not None]
+    rows = [
+        (
+            str(rank),
+            short(one.id),
+            names.get(one.order.developer, short(one.order.developer)),
+            f"{lock.score:,}",
+            f"{lock.price:,}",
+            str(one.state),
+            "simulated" if lock.simulated else "",
+        )
+        for rank, one, lock in ranked
+    ]
+    value = [
+        {
+            "rank": rank,
+            "offer": one.id.hex(),
+            "developer": one.order.developer.hex(),
+            "score": lock.score,
+            "price": lock.price,
+            "state": str(one.state),
+            "simulated": lock.simulated,
+        }
+        for rank, one, lock in ranked
+    ]
+    columns = ("rank", "offer", "developer", "score ppm", "price", "state", "")
+    emit(context, {"task": identifier.hex(), "offers": value}, [table("Leaderboard", columns, rows)])
 
 
 @command(task, example="goldengrain task shut 3f0c2a")

@@ -63,6 +63,8 @@ RULES: Mapping[str, Callable[[Any, Context], Rule]] = MappingProxyType(
         "GetOffer": queries.get_offer,
         "ListOffers": queries.list_offers,
         "ListOpenJobs": queries.list_open_jobs,
+        "ListPolicies": queries.list_policies,
+        "Leaderboard": queries.leaderboard,
     }
 )
 """Every function's rule; the functions themselves are the protocol's."""

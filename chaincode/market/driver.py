@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from goldengrain.chaincode.market.rules import MAX_READS, Effects, Found, Get, Rule, Scan
-from goldengrain.chaincode.market.state import MAX_RECORD_SIZE, StateRecord
+from goldengrain.chaincode.market.state import StateRecord
 from goldengrain.chaincode.protocol import canonical
 
 Request = Get | Scan[Any]
@@ -24,14 +24,14 @@ class Steps:
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
         self.reads = 0
-        self.raw: dict[str, bytes | None] = {}
+        self.known: dict[str, StateRecord | None] = {}
         self.effects: Effects | None = None
         self.request: Request | None = None
         self._advance(None)
 
     def send(self, found: Found) -> None:
         """Send the rule what was read and let it go on to its next request or its end."""
-        self.raw.update(found.raw)
+        self.known.update(found.records)
         self._advance(found)
 
     def _advance(self, found: Found | None) -> None:
@@ -53,12 +53,8 @@ class Steps:
 
 def found_keys(request: Get, values: Sequence[bytes | None]) -> Found:
     """Decode what was read of single keys, in the order in which the request names them."""
-    raw = {key.name: value for key, value in zip(request.keys, values, strict=True)}
-    records = {
-        key.name: None if value is None else key.record.decode(value)
-        for key, value in zip(request.keys, values, strict=True)
-    }
-    return Found(records, raw=raw)
+    pairs = zip(request.keys, values, strict=True)
+    return Found({key.name: None if value is None else key.record.decode(value) for key, value in pairs})
 
 
 def found_page(request: Scan[Any], rows: Sequence[tuple[str, bytes]], bookmark: str) -> Found:
@@ -74,21 +70,15 @@ def encode_writes(effects: Effects) -> list[tuple[str, bytes | None]]:
 def encode_event(steps: Steps) -> bytes:
     """Return the event's payload: what the rule tells, and `changes`, what becomes of each key (ADR 31)."""
     effects = steps.done
-    changes = {name: _change(steps.raw.get(name), record) for name, record in effects.writes.items()}
-    return canonical.dumps({"v": EVENT_VERSION, **effects.event, "changes": changes})
+    changes = {name: _change(steps.known.get(name), record) for name, record in effects.writes.items()}
+    return canonical.dumps_plain({"v": EVENT_VERSION, **effects.event, "changes": changes})
 
 
-def _change(before: bytes | None, record: StateRecord | None) -> dict[str, Any] | None:
-    """Return null of a deleted key, the fields that differ where a record of the same version was read, else all."""
+def _change(before: StateRecord | None, record: StateRecord | None) -> dict[str, Any] | None:
+    """Return null of a deleted key, the fields that differ of one that was read, else all of the record."""
     if record is None:
         return None
-    document = record.document()
-    if before is None:
-        return document
-    known = canonical.loads(before, MAX_RECORD_SIZE)
-    if known["v"] != document["v"]:
-        return document
-    return {name: value for name, value in document.items() if name not in known or known[name] != value}
+    return record.document() if before is None else record.changes_from(before)
 
 
 def encode_result(effects: Effects) -> bytes:

@@ -4,7 +4,7 @@ Answers are canonical JSON of the records in `records`, bytes as lowercase hex. 
 where its key has one. A list is `{"items": [...], "bookmark": "..."}`: ask again with the bookmark for the next page,
 an empty one ends the list. A page costs the same whatever the ledger's size.
 
-    GetPolicy                      PolicyRecord
+    GetPolicy, ListPolicies        PolicyRecord
     GetProposal, ListProposals     ProposalRecord and `id`
     GetCoin, ListCoins             `id`, `owner`, `amount`
     GetCollateral                  CollateralRecord
@@ -14,6 +14,7 @@ an empty one ends the list. A page costs the same whatever the ledger's size.
     GetSlots                       a list of SlotRecord
     GetOffer                       OfferRecord and `claims`: all its ClaimRecords
     ListOffers, ListOpenJobs       OfferRecord and `claims`: the open ones
+    Leaderboard                    the same, the highest scores first
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from collections.abc import Generator, Iterable
 from typing import Any, cast
 
 from goldengrain.chaincode.market import keys
+from goldengrain.chaincode.market.claims import require_offers_task
+from goldengrain.chaincode.market.enclaves import require_enclave
 from goldengrain.chaincode.market.guards import require, require_policy_record
 from goldengrain.chaincode.market.offers import require_known
 from goldengrain.chaincode.market.records import (
@@ -32,6 +35,7 @@ from goldengrain.chaincode.market.records import (
     EnclaveRecord,
     IndexRecord,
     OfferRecord,
+    PolicyRecord,
     ProposalRecord,
     SlotRecord,
     TaskRecord,
@@ -49,6 +53,7 @@ from goldengrain.chaincode.protocol.errors import (
     EnclaveNotFound,
     MalformedInput,
     NotFound,
+    PolicyNotFound,
     ProposalNotFound,
     TaskNotFound,
 )
@@ -61,8 +66,20 @@ Document = dict[str, Json]
 
 def get_policy(query: asked.GetPolicy, tx: Context) -> Rule:
     """Answer with the policy in force."""
-    found = yield Get([keys.POLICY])
-    return _answer(tx, require_policy_record(found).to_json())
+    if query.number is None:
+        found = yield Get([keys.POLICY])
+        return _answer(tx, require_policy_record(found).to_json())
+    key = keys.policy_version(query.number)
+    record: PolicyRecord = yield from _one(key, PolicyNotFound, f"there was no policy number {query.number}")
+    return _answer(tx, record.to_json())
+
+
+def list_policies(query: asked.ListPolicies, tx: Context) -> Rule:
+    """Answer with a page of the policy's versions."""
+    prefix = "policy-history/"
+    scan = keys.under(prefix, PolicyRecord, query.page_size, _bookmark(query.bookmark, prefix))
+    found = yield scan
+    return _page(tx, found, (record.to_json() for _, record in found.page(scan)))
 
 
 def get_proposal(query: asked.GetProposal, tx: Context) -> Rule:
@@ -120,7 +137,8 @@ def list_enclaves(query: asked.ListEnclaves, tx: Context) -> Rule:
     """Answer with a page of all enclaves."""
     scan = keys.under("enclave/", EnclaveRecord, query.page_size, _bookmark(query.bookmark, "enclave/"))
     found = yield scan
-    return _page(tx, found, (record.to_json() for _, record in found.page(scan)))
+    rows = (record for _, record in found.page(scan))
+    return _page(tx, found, (one.to_json() for one in rows if query.operator in (None, one.operator)))
 
 
 def get_task(query: asked.GetTask, tx: Context) -> Rule:
@@ -130,14 +148,23 @@ def get_task(query: asked.GetTask, tx: Context) -> Rule:
 
 
 def list_tasks(query: asked.ListTasks, tx: Context) -> Rule:
-    """Answer with a page of all tasks."""
-    scan = keys.under("task/", TaskRecord, query.page_size, _bookmark(query.bookmark, "task/"))
+    """Answer with a page of all tasks, or of a provider's."""
+    if query.provider is None:
+        prefix = "task/"
+        scan: Scan[Any] = keys.under(prefix, TaskRecord, query.page_size, _bookmark(query.bookmark, prefix))
+    else:
+        prefix = f"task-by/{query.provider.hex()}/"
+        scan = keys.under(prefix, IndexRecord, query.page_size, _bookmark(query.bookmark, prefix))
     found = yield scan
-    tasks = [(bytes.fromhex(_last(name)), record) for name, record in found.page(scan)]
-    more = yield Get(keys.task_status(task) for task, _ in tasks)
-    statuses = (require_task_status(more, task) for task, _ in tasks)
-    items = (_task(task, record, status) for (task, record), status in zip(tasks, statuses, strict=True))
-    return _page(tx, found, items)
+    tasks = [bytes.fromhex(_last(name)) for name, _ in found.page(scan)]
+    more = yield Get(key for task in tasks for key in (keys.task(task), keys.task_status(task)))
+    records = ((task, *require_task_records(more, task)) for task in tasks)
+    wanted = (
+        _task(task, record, status)
+        for task, record, status in records
+        if not query.taking_offers or tx.timestamp <= status.last_offer
+    )
+    return _page(tx, found, wanted)
 
 
 def get_slots(query: asked.GetSlots, tx: Context) -> Rule:
@@ -160,37 +187,79 @@ def get_offer(query: asked.GetOffer, tx: Context) -> Rule:
 
 
 def list_offers(query: asked.ListOffers, tx: Context) -> Rule:
-    """Answer with a page of the offers of a task, or of all."""
-    if query.task is not None:
-        return (yield from _indexed_offers(tx, f"offer-of/{query.task.hex()}/", query.page_size, query.bookmark))
-    scan = keys.under("offer/", OfferRecord, query.page_size, _bookmark(query.bookmark, "offer/"))
-    found = yield scan
-    return (yield from _with_claims(tx, found, [record for _, record in found.page(scan)]))
+    """Answer with a page of offers: all, a task's, a developer's; in any state or in one."""
+
+    def fits(offer: OfferRecord) -> bool:
+        return query.task in (None, offer.order.task) and query.state in (None, offer.state)
+
+    if query.developer is not None:
+        prefix = f"offer-by/{query.developer.hex()}/"
+    elif query.task is not None:
+        prefix = f"offer-of/{query.task.hex()}/"
+    else:
+        scan = keys.under("offer/", OfferRecord, query.page_size, _bookmark(query.bookmark, "offer/"))
+        found = yield scan
+        return (yield from _with_claims(tx, found, [record for _, record in found.page(scan) if fits(record)]))
+    found, offers = yield from _indexed_offers(prefix, query.page_size, query.bookmark)
+    return (yield from _with_claims(tx, found, [one for one in offers if fits(one)]))
+
+
+def leaderboard(query: asked.Leaderboard, tx: Context) -> Rule:
+    """Answer with a page of what passed in a task, the highest scores first."""
+    prefix = f"passed/{query.task.hex()}/"
+    found, offers = yield from _indexed_offers(prefix, query.page_size, query.bookmark)
+    return (yield from _with_claims(tx, found, offers))
 
 
 def list_open_jobs(query: asked.ListOpenJobs, tx: Context) -> Rule:
-    """Answer with a page of the offers that wait for an enclave."""
-    return (yield from _indexed_offers(tx, "job/", query.page_size, query.bookmark))
+    """Answer with a page of the offers that wait for an enclave, or for this very one."""
+    if query.enclave is None:
+        found, offers = yield from _indexed_offers("job/", query.page_size, query.bookmark)
+        return (yield from _with_claims(tx, found, offers))
+    own = keys.enclave(query.enclave)
+    scan = keys.under("job/", IndexRecord, query.page_size, _bookmark(query.bookmark, "job/"))
+    found = yield scan
+    ids = [entry.id for _, entry in found.page(scan)]
+    more = yield Get([own, *(keys.offer(one) for one in ids)])
+    enclave = require_enclave(more, query.enclave)
+    offers = [require_known(more, one) for one in ids]
+    claims = [keys.claim(offer.id, number) for offer in offers for number in offer.open_claims]
+    tasks = yield Get([*(keys.task(offer.order.task) for offer in offers), *claims])
+    items = (
+        _offer(offer, _open_claims(tasks, offer))
+        for offer in offers
+        if may_run(enclave, offer, require_offers_task(tasks, offer))
+    )
+    return _page(tx, found, items)
 
 
-def require_task_status(found: Found, task: bytes) -> TaskStatusRecord:
-    """Return what has changed of a task."""
-    return require(found, keys.task_status(task), TaskNotFound, f"there is no task {task.hex()}")
+def may_run(enclave: EnclaveRecord, offer: OfferRecord, task: TaskRecord) -> bool:
+    """Tell whether a claim of the enclave would be refused neither for its organisation nor for an envelope."""
+    organizations = enclave.operator_msp != offer.developer_msp and (
+        offer.provider_may_operate or enclave.operator_msp != task.provider_msp
+    )
+    sealed = all(any(one.enclave == enclave.id for one in some) for some in (offer.envelopes, task.envelopes))
+    return organizations and sealed and enclave.id not in offer.claimed_by
 
 
-def _indexed_offers(tx: Context, prefix: str, size: int, bookmark: str) -> Rule:
+def _indexed_offers(
+    prefix: str, size: int, bookmark: str
+) -> Generator[Get | Scan[Any], Found, tuple[Found, list[OfferRecord]]]:
     scan = keys.under(prefix, IndexRecord, size, _bookmark(bookmark, prefix))
     found = yield scan
     ids = [entry.id for _, entry in found.page(scan)]
     offers = yield Get(keys.offer(one) for one in ids)
-    return (yield from _with_claims(tx, found, [require_known(offers, one) for one in ids]))
+    return found, [require_known(offers, one) for one in ids]
 
 
 def _with_claims(tx: Context, page: Found, offers: list[OfferRecord]) -> Rule:
-    open_keys = {offer.id: [keys.claim(offer.id, number) for number in offer.open_claims] for offer in offers}
-    found = yield Get(key for some in open_keys.values() for key in some)
-    items = (_offer(one, [r for k in open_keys[one.id] if (r := found.get(k)) is not None]) for one in offers)
-    return _page(tx, page, items)
+    found = yield Get(keys.claim(offer.id, number) for offer in offers for number in offer.open_claims)
+    return _page(tx, page, (_offer(offer, _open_claims(found, offer)) for offer in offers))
+
+
+def _open_claims(found: Found, offer: OfferRecord) -> list[ClaimRecord]:
+    claims = (found.get(keys.claim(offer.id, number)) for number in offer.open_claims)
+    return [claim for claim in claims if claim is not None]
 
 
 def _one(key: Key[RecordT], missing: type[NotFound], what: str) -> Generator[Get | Scan[Any], Found, RecordT]:

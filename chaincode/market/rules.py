@@ -92,8 +92,6 @@ class Found:
 
     records: Mapping[str, StateRecord | None]
     bookmark: str = ""
-    raw: Mapping[str, bytes | None] = field(default_factory=dict)
-    """The bytes of keys read one by one, for the event's account of what changed."""
 
     def get(self, key: Key[RecordT]) -> RecordT | None:
         """Return the record under the key, or None where there is none."""

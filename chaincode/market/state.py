@@ -6,13 +6,14 @@ reads what an older contract has written; a record of a later version than this 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, ClassVar, Self, cast
 
 from goldengrain.chaincode.protocol import canonical
 from goldengrain.chaincode.protocol.errors import ContractError
-from goldengrain.chaincode.protocol.records import Record
+from goldengrain.chaincode.protocol.records import Record, schema
 
 MAX_RECORD_SIZE = 4 * 1024 * 1024
 """Greatest size in bytes of a record that is read back; collateral is the largest kind."""
@@ -32,6 +33,8 @@ class StateRecord(Record):
     """Base of every record of the ledger; subclasses are frozen dataclasses."""
 
     VERSION: ClassVar[int] = 1
+    stored_version: ClassVar[int] = 0
+    """The version in which a record that was read stands on the ledger (set on the instance); 0 of a new one."""
 
     @property
     def held(self) -> int:
@@ -42,9 +45,20 @@ class StateRecord(Record):
         """Return the record as queries answer with it: its fields and `v`, the version."""
         return {"v": self.VERSION, **self.to_json()}
 
+    def changes_from(self, before: StateRecord) -> dict[str, Any]:
+        """Return the document's fields that differ from an older record of the key; all of it in another version."""
+        if type(before) is not type(self) or before.stored_version != self.VERSION:
+            return self.document()
+        fields = schema(type(self)).items()
+        return {
+            name: codec.encode(getattr(self, name))
+            for name, codec in fields
+            if getattr(self, name) != getattr(before, name)
+        }
+
     def encode(self) -> bytes:
         """Return the record's bytes on the ledger."""
-        return canonical.dumps(self.document())
+        return canonical.dumps_plain(self.document())
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -56,11 +70,16 @@ class StateRecord(Record):
     @classmethod
     def decode_anew(cls, data: bytes) -> Self:
         """Read a record back without looking whether it is known."""
-        document = canonical.loads(data, MAX_RECORD_SIZE)
+        try:
+            document = json.loads(data)
+        except ValueError as error:
+            raise StateUnreadable(f"a {cls.__name__} that is not JSON: {error}") from error
         version = document.pop("v", None) if isinstance(document, dict) else None
         if not isinstance(version, int) or not 1 <= version <= cls.VERSION:
             raise StateUnreadable(f"version {version!r} of a {cls.__name__}; this contract reads up to {cls.VERSION}")
-        return cls.from_json(document)
+        record = cls.from_json(document)
+        object.__setattr__(record, "stored_version", version)
+        return record
 
 
 @lru_cache(maxsize=2048)

@@ -13,8 +13,9 @@ from typing import Annotated, Self
 
 from goldengrain.chaincode.protocol.codecs import Integer
 from goldengrain.chaincode.protocol.errors import MalformedInput
-from goldengrain.chaincode.protocol.records import Bookmark, CoinId, Digest, Fmspc, TransactionId
+from goldengrain.chaincode.protocol.records import Bookmark, CoinId, Digest, Fmspc, TransactionId, Version
 from goldengrain.chaincode.protocol.requests import Query
+from goldengrain.chaincode.protocol.tables import OfferState
 from goldengrain.chaincode.protocol.ticket import ClaimNumber
 
 MAX_PAGE = 100
@@ -56,7 +57,9 @@ class JobTicket(Query):
 
 @dataclass(frozen=True)
 class GetPolicy(Query):
-    """The policy in force."""
+    """The policy in force, or the one of a number: each version stays on the ledger."""
+
+    number: Version | None = None
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,9 @@ class GetEnclave(Query):
 
 @dataclass(frozen=True)
 class ListEnclaves(Query):
-    """All registered enclaves."""
+    """The registered enclaves, all or an operator's; a page may hold fewer than there are (see `ListOffers`)."""
 
+    operator: Digest | None = None
     page_size: PageSize = MAX_PAGE
     bookmark: Bookmark = ""
 
@@ -130,8 +134,10 @@ class GetTask(Query):
 
 @dataclass(frozen=True)
 class ListTasks(Query):
-    """All tasks."""
+    """Tasks: all, or a provider's; with `taking_offers` only those whose S is to come (see `ListOffers` on pages)."""
 
+    provider: Digest | None = None
+    taking_offers: bool = False
     page_size: PageSize = MAX_PAGE
     bookmark: Bookmark = ""
 
@@ -152,17 +158,45 @@ class GetOffer(Query):
 
 @dataclass(frozen=True)
 class ListOffers(Query):
-    """The offers of a task, or all."""
+    """Offers: all, a task's or a developer's, in any state or in one.
+
+    A page looks at `page_size` offers and holds those that fit: it may be short, even empty, while its bookmark goes
+    on, so that it costs the same whatever is looked for.
+    """
 
     task: Digest | None = None
+    developer: Digest | None = None
+    state: OfferState | None = None
     page_size: PageSize = MAX_PAGE
     bookmark: Bookmark = ""
 
 
 @dataclass(frozen=True)
 class ListOpenJobs(Query):
-    """Offers that an enclave could claim: stored, or claimed by fewer enclaves than the task wants."""
+    """Offers that wait for enclaves: stored, or claimed by fewer than the task wants.
 
+    With `enclave` only those that this one may claim: it has envelopes of both keys, has not claimed before, and is not
+    kept out by an organisation (see `ListOffers` on pages).
+    """
+
+    enclave: Digest | None = None
+    page_size: PageSize = MAX_PAGE
+    bookmark: Bookmark = ""
+
+
+@dataclass(frozen=True)
+class ListPolicies(Query):
+    """Every version of the policy, the first one first."""
+
+    page_size: PageSize = MAX_PAGE
+    bookmark: Bookmark = ""
+
+
+@dataclass(frozen=True)
+class Leaderboard(Query):
+    """What passed in a task, the highest scores first."""
+
+    task: Digest
     page_size: PageSize = MAX_PAGE
     bookmark: Bookmark = ""
 
@@ -187,6 +221,8 @@ QUERIES: Mapping[str, type[Query]] = MappingProxyType(
             GetOffer,
             ListOffers,
             ListOpenJobs,
+            ListPolicies,
+            Leaderboard,
         )
     }
 )

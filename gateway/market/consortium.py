@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from goldengrain.chaincode.protocol.coins import Output
 from goldengrain.chaincode.protocol.commands import Action, Bootstrap, Propose, Vote
 from goldengrain.chaincode.protocol.policy import Policy
-from goldengrain.chaincode.protocol.queries import GetPolicy, GetProposal, ListProposals
+from goldengrain.chaincode.protocol.queries import GetPolicy, GetProposal, ListPolicies, ListProposals
 from goldengrain.gateway.market.calls import Caller, Committed
 from goldengrain.gateway.market.views import PolicyView, ProposalView, read
 
@@ -42,9 +42,14 @@ class Consortium:
         """Vote for a proposal; ``answer["carried"]`` tells whether this vote carried it out."""
         return await self._caller.send(Vote(proposal))
 
-    async def policy(self) -> PolicyView:
-        """Return the policy in force, and since when."""
-        return read(PolicyView, await self._caller.ask(GetPolicy()))
+    async def policy(self, number: int | None = None) -> PolicyView:
+        """Return the policy in force (or the one of a number), and since when. Raises PolicyNotFound."""
+        return read(PolicyView, await self._caller.ask(GetPolicy(number)))
+
+    async def policies(self) -> AsyncIterator[PolicyView]:
+        """Yield every version of the policy, the first one first."""
+        async for item in self._caller.pages(lambda mark: ListPolicies(bookmark=mark)):
+            yield read(PolicyView, item)
 
     async def proposal(self, proposal: str) -> ProposalView:
         """Return one proposal and who voted for it."""

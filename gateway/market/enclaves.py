@@ -40,7 +40,7 @@ class Enclaves:
         """Return a registered enclave."""
         return read(EnclaveView, await self._caller.ask(GetEnclave(enclave)))
 
-    async def listing(self) -> AsyncIterator[EnclaveView]:
-        """Yield all registered enclaves."""
-        async for item in self._caller.pages(lambda mark: ListEnclaves(bookmark=mark)):
+    async def listing(self, operator: bytes | None = None) -> AsyncIterator[EnclaveView]:
+        """Yield the registered enclaves, all or an operator's."""
+        async for item in self._caller.pages(lambda mark: ListEnclaves(operator, bookmark=mark)):
             yield read(EnclaveView, item)

@@ -23,6 +23,7 @@ from goldengrain.chaincode.protocol.commands import (
 from goldengrain.chaincode.protocol.errors import SlotTaken
 from goldengrain.chaincode.protocol.offer import EnvelopeDigest
 from goldengrain.chaincode.protocol.queries import GetOffer, JobTicket, ListOffers, ListOpenJobs
+from goldengrain.chaincode.protocol.tables import OfferState
 from goldengrain.chaincode.protocol.task import Award
 from goldengrain.gateway.market.calls import Caller, Committed, with_some_of
 from goldengrain.gateway.market.coins import Purse
@@ -160,14 +161,16 @@ class Offers:
         """Return an offer with its claims."""
         return read(OfferView, await self._caller.ask(GetOffer(offer)))
 
-    async def listing(self, task: bytes | None = None) -> AsyncIterator[OfferView]:
-        """Yield the offers of a task, or all."""
-        async for item in self._caller.pages(lambda mark: ListOffers(task, bookmark=mark)):
+    async def listing(
+        self, task: bytes | None = None, developer: bytes | None = None, state: OfferState | None = None
+    ) -> AsyncIterator[OfferView]:
+        """Yield the offers of a task, of a developer, or all; in any state or in one."""
+        async for item in self._caller.pages(lambda mark: ListOffers(task, developer, state, bookmark=mark)):
             yield read(OfferView, item)
 
-    async def open_jobs(self) -> AsyncIterator[OfferView]:
-        """Yield the offers that an enclave could claim."""
-        async for item in self._caller.pages(lambda mark: ListOpenJobs(bookmark=mark)):
+    async def open_jobs(self, enclave: bytes | None = None) -> AsyncIterator[OfferView]:
+        """Yield the offers that wait for an enclave, or those that this one may claim. Raises EnclaveNotFound."""
+        async for item in self._caller.pages(lambda mark: ListOpenJobs(enclave, bookmark=mark)):
             yield read(OfferView, item)
 
     def _own_first(self, organizations: Iterable[str]) -> list[str]:

@@ -31,6 +31,7 @@ class Consortium(Blocking[aio_consortium.Consortium]):
     propose_burn = blocking(aio_consortium.Consortium.propose_burn)
     vote = blocking(aio_consortium.Consortium.vote)
     policy = blocking(aio_consortium.Consortium.policy)
+    policies = iterating(aio_consortium.Consortium.policies)
     proposal = blocking(aio_consortium.Consortium.proposal)
     proposals = iterating(aio_consortium.Consortium.proposals)
 
@@ -69,6 +70,7 @@ class Tasks(Blocking[aio_tasks.Tasks]):
     slash_audit = blocking(aio_tasks.Tasks.slash_audit)
     get = blocking(aio_tasks.Tasks.get)
     listing = iterating(aio_tasks.Tasks.listing)
+    leaderboard = iterating(aio_tasks.Tasks.leaderboard)
     slots = blocking(aio_tasks.Tasks.slots)
     free_slots = blocking(aio_tasks.Tasks.free_slots)
 

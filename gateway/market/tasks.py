@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from goldengrain.chaincode.protocol.commands import OpenDataset, OpenTask, RefundSlot, ShutTask, SlashAudit
-from goldengrain.chaincode.protocol.queries import GetSlots, GetTask, ListTasks
+from goldengrain.chaincode.protocol.queries import GetSlots, GetTask, Leaderboard, ListTasks
 from goldengrain.chaincode.protocol.tables import SlotState
 from goldengrain.chaincode.protocol.task import Task
 from goldengrain.gateway.market.calls import Caller, Committed
 from goldengrain.gateway.market.coins import Purse
-from goldengrain.gateway.market.views import SlotView, TaskView, read
+from goldengrain.gateway.market.views import OfferView, SlotView, TaskView, read
 
 
 class Tasks:
@@ -58,10 +58,15 @@ class Tasks:
         """Return a task and what has become of it."""
         return read(TaskView, await self._caller.ask(GetTask(task)))
 
-    async def listing(self) -> AsyncIterator[TaskView]:
-        """Yield all tasks."""
-        async for item in self._caller.pages(lambda mark: ListTasks(bookmark=mark)):
+    async def listing(self, provider: bytes | None = None, taking_offers: bool = False) -> AsyncIterator[TaskView]:
+        """Yield all tasks or a provider's; with ``taking_offers`` only those whose S is to come."""
+        async for item in self._caller.pages(lambda mark: ListTasks(provider, taking_offers, bookmark=mark)):
             yield read(TaskView, item)
+
+    async def leaderboard(self, task: bytes) -> AsyncIterator[OfferView]:
+        """Yield what passed in a task, the highest scores first."""
+        async for item in self._caller.pages(lambda mark: Leaderboard(task, bookmark=mark)):
+            yield read(OfferView, item)
 
     async def slots(self, task: bytes) -> list[SlotView]:
         """Return the slots of a task's budget."""

@@ -89,7 +89,8 @@ async def test_three_offers_race_for_two_slots_two_settle_and_one_is_refused_cle
 
 async def _claimed(swap: Swap) -> bool:
     """Claim a slot as a client does: sent anew after a lost race, the next one where another was quicker."""
-    for swap.slot in range(swap.task.slots):
+    for slot in range(swap.task.slots):
+        swap.slot = slot
         for _ in range(4):
             try:
                 await swap.claim_it()

@@ -14,7 +14,7 @@ OUTSIDE = {"__main__", "adapter", "memory"}
 """Modules that drive rules: they read the peer's clock, or stand in for a peer."""
 RULE_MODULES = sorted(path for path in FOLDER.glob("*.py") if path.stem not in OUTSIDE)
 
-ALLOWED_IMPORTS = {"__future__", "collections.abc", "dataclasses", "enum", "functools", "types", "typing"}
+ALLOWED_IMPORTS = {"__future__", "json", "collections.abc", "dataclasses", "enum", "functools", "types", "typing"}
 FORBIDDEN_PARTS = (
     "goldengrain.chaincode.protocol.clock",
     "goldengrain.chaincode.shim",

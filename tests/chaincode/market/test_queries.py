@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,13 +19,17 @@ from goldengrain.chaincode.protocol.errors import (
     MalformedInput,
     NotFound,
     OfferNotFound,
+    PolicyNotFound,
     ProposalNotFound,
     TaskNotFound,
     UnknownCommand,
 )
+from goldengrain.chaincode.protocol.report import Outcome
 from goldengrain.chaincode.protocol.requests import Query
+from goldengrain.chaincode.protocol.tables import OfferState
 from tests.chaincode.market.world import (
     DEVELOPER,
+    OPERATOR3,
     OTHER_DEVELOPER,
     PROVIDER,
     STORE,
@@ -33,6 +38,7 @@ from tests.chaincode.market.world import (
     enclave3,
     platform,
     root_id,
+    spec,
     word,
 )
 
@@ -123,3 +129,86 @@ def test_what_is_not_there_is_refused_by_name(world: World, query: Query, error:
 def test_a_call_that_is_none_is_refused(world: World, args: list[bytes]) -> None:
     with pytest.raises((UnknownCommand, MalformedInput)):
         world.ledger.submit_args(PROVIDER, args)
+
+
+def ids(pages_of: list[list[Any]]) -> list[str]:
+    return [one["id"] for page in pages_of for one in page]
+
+
+def test_offers_are_listed_by_task_developer_and_state(world: World) -> None:
+    first, second = world.open_task(spec=spec(1)), world.open_task(spec=spec(2))
+    mine = [world.locked(first), world.offer(second)]
+    others = world.offer(first, OTHER_DEVELOPER)
+    asked = {
+        q.ListOffers(): {*mine, others},
+        q.ListOffers(task=first): {mine[0], others},
+        q.ListOffers(developer=DEVELOPER.account): set(mine),
+        q.ListOffers(task=second, developer=DEVELOPER.account): {mine[1]},
+        q.ListOffers(state=OfferState.OFFERED): {mine[1], others},
+        q.ListOffers(task=first, state=OfferState.LOCKED): {mine[0]},
+        q.ListOffers(developer=STORE.account): set(),
+    }
+    for query, wanted in asked.items():
+        found = ids(pages(world, lambda mark, query=query: replace(query, page_size=1, bookmark=mark)))  # type: ignore[misc]  # a default binds the loop's value
+        assert sorted(found) == sorted(one.hex() for one in wanted), query
+
+
+def test_a_page_that_holds_nothing_that_fits_still_goes_on(world: World, task: bytes) -> None:
+    world.offer(task)
+    world.offer(task, OTHER_DEVELOPER)
+    answer = world.ask(q.ListOffers(state=OfferState.SETTLED, page_size=1))
+    assert answer["items"] == []
+    assert answer["bookmark"]
+
+
+def test_tasks_are_listed_by_provider_and_by_whether_they_take_offers(world: World) -> None:
+    first, second = world.open_task(spec=spec(1)), world.open_task(spec=spec(2))
+    world.send(PROVIDER, c.ShutTask(first))
+    world.at(world.now + 1)
+    assert sorted(ids(pages(world, lambda mark: q.ListTasks(PROVIDER.account, bookmark=mark)))) == sorted(
+        [first.hex(), second.hex()]
+    )
+    assert world.ask(q.ListTasks(DEVELOPER.account))["items"] == []
+    assert ids([world.ask(q.ListTasks(taking_offers=True))["items"]]) == [second.hex()]
+
+
+def test_enclaves_are_listed_by_operator(world: World) -> None:
+    assert len(world.ask(q.ListEnclaves())["items"]) == 2
+    assert ids([world.ask(q.ListEnclaves(OPERATOR3.account))["items"]]) == [enclave3().id.hex()]
+
+
+def test_open_jobs_of_an_enclave_are_those_that_it_may_claim(world: World) -> None:
+    task = world.open_task(slots=4)
+    of_org2 = world.stored(task)
+    of_org3 = world.stored(task, OTHER_DEVELOPER)
+    assert ids([world.ask(q.ListOpenJobs(enclave3().id))["items"]]) == [of_org2.hex()]
+    assert ids([world.ask(q.ListOpenJobs(enclave2().id))["items"]]) == [of_org3.hex()]
+    unsealed = world.open_task(spec=spec(3))
+    world.stored(unsealed, sealed_to=(enclave2(),))
+    assert ids([world.ask(q.ListOpenJobs(enclave3().id))["items"]]) == [of_org2.hex()]
+    world.claim(of_org2)
+    world.at(world.now + 1_000).send(STORE, c.Lapse(of_org2, 1))
+    assert world.ask(q.ListOpenJobs(enclave3().id))["items"] == []
+    with pytest.raises(EnclaveNotFound):
+        world.ask(q.ListOpenJobs(word("nobody")))
+
+
+def test_a_leaderboard_has_the_highest_scores_first_and_no_score_that_did_not_pass(world: World) -> None:
+    task = world.open_task(slots=4)
+    low = world.locked(task, score=600_000)
+    high = world.claimed(task, OTHER_DEVELOPER, enclave2(), slot=1)
+    world.reported(high, score=650_000, one=enclave2())
+    declined = world.claimed(task, slot=2, attempt=2)
+    world.reported(declined, Outcome.DECLINED)
+    board = pages(world, lambda mark: q.Leaderboard(task, page_size=1, bookmark=mark))
+    assert [one["lock"]["score"] for page in board for one in page] == [650_000, 600_000]
+    assert ids(board) == [high.hex(), low.hex()]
+
+
+def test_every_policy_stays_readable(world: World) -> None:
+    world.change_policy(benchmark_fee=12)
+    versions = [one["policy"] for page in pages(world, lambda mark: q.ListPolicies(1, mark)) for one in page]
+    assert [(one["number"], one["benchmark_fee"]) for one in versions] == [(1, 11), (2, 12)]
+    assert world.ask(q.GetPolicy(1))["policy"] == versions[0]
+    with pytest.raises(PolicyNotFound):
+        world.ask(q.GetPolicy(3))
