@@ -9,18 +9,25 @@ from typing import Any
 import click
 from rich.markup import escape
 
+from goldengrain.chaincode.protocol.errors import MalformedInput
 from goldengrain.chaincode.protocol.offer import DEFAULT_CHUNK, MAX_CHUNK, MIN_CHUNK
+from goldengrain.chaincode.protocol.policy import TrustBundle
 from goldengrain.chaincode.protocol.task import BenchmarkSpec
 from goldengrain.cli import buying, secret_files, selling
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.errors import CheckFailed, ExtraMissing, FileRefused
+from goldengrain.cli.founding import bundle_file
 from goldengrain.cli.inspection import Inspected, inspect_model
 from goldengrain.cli.market_session import MarketSession, account_from, market_session, short
 from goldengrain.cli.output import console, emit, table
 from goldengrain.cli.progress import byte_progress
 from goldengrain.cli.session import home_of
 from goldengrain.cli.task import SIMULATED
+from goldengrain.enclave.provenance import Provenance
+from goldengrain.enclave.provenance import verify as check_provenance
+from goldengrain.gateway.market.provenance import collect
 from goldengrain.gateway.market.views import TaskView
+from goldengrain.network.home import write_atomically
 
 AMOUNT = click.IntRange(0, 2**63 - 1)
 MODEL_FILE = click.Path(path_type=Path, dir_okay=False)
@@ -166,6 +173,88 @@ async def inspect(context: click.Context, file: Path, task: str | None) -> int:
     }
     emit(context, value, [table(file.name, ("", ""), _rows(value, found))])
     return 0 if found.accepted else 1
+
+
+@command(model, name="provenance", example="goldengrain model provenance 9ad31c --out model.provenance")
+@click.argument("offer", metavar="OFFER")
+@click.option("--out", type=MODEL_FILE, required=True, help="The file to write.")
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+async def provenance(context: click.Context, offer: str, out: Path, force: bool) -> None:
+    """Write everything that a bought model rests on into one file, for anybody to check offline."""
+    _require_free(out, force)
+    async with market_session(context) as opened:
+        identifier = await opened.offer_id(offer)
+        with console(context).status("collecting transactions"):
+            data = await collect(opened.market, identifier, _bundle(bundle_file(opened.home)).to_json())
+    write_atomically(out, data)
+    value = {"offer": identifier.hex(), "file": str(out), "bytes": len(data)}
+    emit(context, value, [f"{out}: {len(data):,} bytes", f"next: goldengrain model verify {out} --model FILE"])
+
+
+@command(model, name="verify", example="goldengrain model verify model.provenance --model bought.onnx")
+@click.argument("file", type=MODEL_FILE)
+@click.option("--model", "bought", type=MODEL_FILE, help="The bought model: is it the one that was benchmarked?")
+@click.option("--trust", type=MODEL_FILE, help="The trust bundle that you believe.  [default: the file's own]")
+async def verify(context: click.Context, file: Path, bought: Path | None, trust: Path | None) -> None:
+    """Check a bought model's provenance offline: no network, no ledger, only this file and whom you trust."""
+    found = check_provenance(_read(file), _bundle(trust) if trust else None, _read(bought) if bought else None)
+    value = {
+        "accepted": True,
+        "offer": found.offer.hex(),
+        "task": found.task.id.hex(),
+        "score": found.score,
+        "price": found.price,
+        "market_fee": found.market_fee,
+        "model": found.model.hex(),
+        "model_checked": found.model_checked,
+        "policy": found.policy.number,
+        "test": found.policy.test,
+        "simulated": found.simulated,
+        "trust_bundle": found.bundle.hex(),
+        "trusted": found.trusted,
+        "enclaves": [
+            {
+                "enclave": one.enclave.hex(),
+                "operator": one.operator_msp,
+                "measurement": one.measurement.hex(),
+                "tcb_status": one.status,
+                "advisories": list(one.advisories),
+                "simulated": one.simulated,
+            }
+            for one in found.enclaves
+        ],
+        "transactions": [
+            {"id": one.id, "command": one.arguments[0].decode(), "endorsed_by": list(one.endorsed_by)}
+            for one in found.transactions
+        ],
+    }
+    emit(context, value, _proven(found))
+
+
+def _proven(found: Provenance) -> list[Any]:
+    rows: list[tuple[str, object]] = [
+        ("offer", found.offer.hex()),
+        ("task", found.task.id.hex()),
+        ("model", f"SHA-256 {found.model.hex()}{', as the file given' if found.model_checked else ', no file given'}"),
+        ("score", f"{found.score:,} ppm over {found.task.spec.samples:,} samples"),
+        ("price", f"{found.price:,}, of it market fee {found.market_fee:,}"),
+        ("policy", f"number {found.policy.number}{', a test policy' if found.policy.test else ''}"),
+    ]
+    for one in found.enclaves:
+        kind = "simulated" if one.simulated else "hardware"
+        rows.append(("enclave", f"{short(one.enclave)} of {one.operator_msp}: {kind}, TCB {one.status}"))
+        rows.append(("measurement", one.measurement.hex()))
+    rows.append(("transactions", f"{len(found.transactions)}, each endorsed by organisations of the trust bundle"))
+    trust = "as you gave it" if found.trusted else "the file's own: compare it with your consortium's, or use --trust"
+    rows.append(("trust bundle", f"{found.bundle.hex()}, {trust}"))
+    return [table("Accepted", ("", ""), rows), *([SIMULATED] if found.simulated else [])]
+
+
+def _bundle(file: Path) -> TrustBundle:
+    try:
+        return TrustBundle.from_bytes(_read(file))
+    except MalformedInput as error:
+        raise FileRefused(f"{file} is no trust bundle: {error}") from error
 
 
 def _rows(value: dict[str, Any], found: Inspected) -> list[tuple[str, object]]:

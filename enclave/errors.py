@@ -17,6 +17,11 @@ The tree::
         │   └── ModelTooLarge, ModelTooCostly, ModelNotRunnable, ModelCrashes
         ├── DatasetRefused (15)             the provider's fault: the outcome is `unusable`
         │   └── DatasetEnvelopeWrong, DatasetUndecryptable, DatasetMalformed, DatasetMismatch
+        ├── ProvenanceRefused               a bought model's file doesn't hold; by the numbers of `provenance`
+        │   ├── ProvenanceMalformed (1), ProvenanceUntrusted (2), ProvenanceNotEndorsed (3)
+        │   ├── ProvenanceTaskMismatch (4), ProvenanceOrderMismatch (5), ProvenancePolicyMismatch (6)
+        │   ├── ProvenanceEnclaveMismatch (7), ProvenanceReportMismatch (8), ProvenancePriceMismatch (9)
+        │   └── ProvenanceRevealMismatch (10), ProvenanceModelMismatch (11)
         ├── HostFault                       the machine's fault: nothing is signed
         │   └── OutOfTime, OutOfMemory, WorkerLost
         ├── KeysRefused                     sealed keys that can't be opened here
@@ -333,3 +338,75 @@ def error_from_reply(code: str, message: str) -> GoldenGrainError:
     """Rebuild what the enclave answered; an unknown code becomes an `EnclaveError` whose text keeps it."""
     kind = ERRORS.get(code)
     return EnclaveError(f"{code}: {message}") if kind is None else kind(message)
+
+
+class ProvenanceRefused(EnclaveError):
+    """A file of provenance that doesn't hold."""
+
+    code = "PROVENANCE_REFUSED"
+
+
+class ProvenanceMalformed(ProvenanceRefused):
+    """Check 1: not a file of provenance, or of a version that is not known."""
+
+    code = "PROVENANCE_MALFORMED"
+
+
+class ProvenanceUntrusted(ProvenanceRefused):
+    """Check 2: the file rests on other organisations than those trusted."""
+
+    code = "PROVENANCE_UNTRUSTED"
+
+
+class ProvenanceNotEndorsed(ProvenanceRefused):
+    """Check 3: a transaction that too few of the trusted organisations endorsed as it stands."""
+
+    code = "PROVENANCE_NOT_ENDORSED"
+
+
+class ProvenanceTaskMismatch(ProvenanceRefused):
+    """Check 4: the task is missing or another one."""
+
+    code = "PROVENANCE_TASK_MISMATCH"
+
+
+class ProvenanceOrderMismatch(ProvenanceRefused):
+    """Check 5: the order is missing, another one, or for another task."""
+
+    code = "PROVENANCE_ORDER_MISMATCH"
+
+
+class ProvenancePolicyMismatch(ProvenanceRefused):
+    """Check 6: a policy that the swap rests on is missing, or knows another trust bundle."""
+
+    code = "PROVENANCE_POLICY_MISMATCH"
+
+
+class ProvenanceEnclaveMismatch(ProvenanceRefused):
+    """Check 7: an enclave's registration is missing or its quote doesn't hold."""
+
+    code = "PROVENANCE_ENCLAVE_MISMATCH"
+
+
+class ProvenanceReportMismatch(ProvenanceRefused):
+    """Check 8: a report that doesn't hold."""
+
+    code = "PROVENANCE_REPORT_MISMATCH"
+
+
+class ProvenancePriceMismatch(ProvenanceRefused):
+    """Check 9: the reports don't give the score and price that were locked."""
+
+    code = "PROVENANCE_PRICE_MISMATCH"
+
+
+class ProvenanceRevealMismatch(ProvenanceRefused):
+    """Check 10: the reveal is missing, of another secret, or paid otherwise."""
+
+    code = "PROVENANCE_REVEAL_MISMATCH"
+
+
+class ProvenanceModelMismatch(ProvenanceRefused):
+    """Check 11: the model is not the one that was benchmarked."""
+
+    code = "PROVENANCE_MODEL_MISMATCH"

@@ -141,6 +141,18 @@ def transactions(block: common_pb2.Block) -> list[BlockTransaction]:
     return [_transaction(block.header.number, index, codes[index], raw) for index, raw in enumerate(block.data.data)]
 
 
+def processed(raw: bytes) -> BlockTransaction:
+    """Read what ``qscc`` answers by a transaction's id (``peer.ProcessedTransaction``); its block is not told, so 0.
+
+    Raises BlockError.
+    """
+    try:
+        found = transaction_pb2.ProcessedTransaction.FromString(raw)
+    except DecodeError as error:
+        raise BlockError("the peer's answer is no processed transaction") from error
+    return _transaction(0, 0, found.validationCode, found.transactionEnvelope.SerializeToString())
+
+
 def _transaction(number: int, index: int, code: int, raw: bytes) -> BlockTransaction:
     bare = BlockTransaction(number, index, code, code_name(code), common_pb2.Envelope())
     try:

@@ -208,6 +208,7 @@ class ClaimView(Record):
     reported: Time | None = None
     report: TransactionId | None = None
     threshold: Threshold | None = None
+    registration: TransactionId | None = None
 
 
 @dataclass(frozen=True)
