@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-.PHONY: help setup demo test check lint types coverage format bench stubs lock clean
+.PHONY: help setup demo test check lint types coverage format promise-mutants bench-market bench stubs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,12 @@ types: setup ## mypy, strict
 format: setup ## write ruff's format and its safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+promise-mutants: setup ## break each promise once; exactly its test has to fail
+	$(BIN)/python tools/promise_mutants.py
+
+bench-market: setup ## a whole swap's commands against no-op writes
+	$(BIN)/python -m benchmarks market
 
 bench: setup ## every figure that README and docs quote
 	$(BIN)/python -m benchmarks

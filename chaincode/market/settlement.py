@@ -117,9 +117,8 @@ def reveal(command: Reveal, tx: Context) -> Rule:
     till.pay(offer.order.developer, offer.bond)
     till.pay(digests.TREASURY, market_fee)
     till.close()
-    settled = replace(
-        offer, state=OfferState.SETTLED, bond=0, lock=replace(lock, secret=command.secret, revealed=tx.tx_id)
-    )
+    revealed = replace(lock, secret=command.secret, revealed=tx.tx_id)
+    settled = replace(offer, state=OfferState.SETTLED, bond=0, lock=revealed)
     effects.put(keys.offer(offer.id), settled)
     _tell(effects, settled)
     effects.tell(price=price, market_fee=market_fee, secret=command.secret.hex())

@@ -15,7 +15,7 @@ from typing import Any
 
 from goldengrain.chaincode.market import keys
 from goldengrain.chaincode.market.memory import Committed, MemoryLedger
-from goldengrain.chaincode.market.records import ClaimRecord, OfferRecord, SlotRecord, TaskRecord
+from goldengrain.chaincode.market.records import ClaimRecord, OfferRecord, SlotRecord, TaskRecord, TaskStatusRecord
 from goldengrain.chaincode.market.rules import Caller
 from goldengrain.chaincode.protocol import commands as c
 from goldengrain.chaincode.protocol import digests, quotes, signatures
@@ -418,6 +418,17 @@ class World:
 
     def slot(self, task: bytes, index: int = 0) -> SlotRecord:
         return SlotRecord.decode(self.ledger.state[keys.slot(task, index).name])
+
+    def status(self, task: bytes) -> TaskStatusRecord:
+        return TaskStatusRecord.decode(self.ledger.state[keys.task_status(task).name])
+
+    def bond_of(self, offer: bytes) -> int:
+        """The bond that came with an offer, from its event."""
+        return next(
+            int(one.event[1]["bond"])
+            for one in self.ledger.transactions
+            if one.event and one.event[0] == "SubmitOffer" and one.event[1]["offer"] == offer.hex()
+        )
 
     def offer_record(self, offer: bytes) -> OfferRecord:
         return OfferRecord.decode(self.ledger.state[keys.offer(offer).name])
