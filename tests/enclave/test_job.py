@@ -284,7 +284,8 @@ async def test_one_crash_is_tried_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, forge: Forge, deal: Deal, keys: EnclaveKeys, bundle: TrustBundle
 ) -> None:
     mark = tmp_path / "crashed"
-    crash = f"import os, sys, signal\nif not os.path.exists({str(mark)!r}):\n    open({str(mark)!r}, 'w').close()\n"
+    crash = f"import os, sys, signal\ntry:\n    open({str(mark)!r}, 'x').close()\n"  # workers may start side by side
+    crash += "except FileExistsError:\n    pass\nelse:\n"
     crash += "    os.write(1, bytes(4)); sys.stdin.buffer.read(9); os.kill(os.getpid(), signal.SIGSEGV)\n"
     work = "import goldengrain.enclave.worker as w\nsys.exit(w.main())\n"
     monkeypatch.setattr(runner, "_COMMAND", (runner.sys.executable, "-c", crash + work))

@@ -127,9 +127,9 @@ class Game:
         elif state is S.STORED or (state is S.CLAIMED and self.wanted(offer)):
             self.claim(offer, dice, dice.one(self.able(offer)))
         elif state is S.CLAIMED:
-            self.report(offer, dice, Outcome.PASS)
+            self.report(offer, dice, Outcome.PASS, 500_000 if dice.below(2) else None)
         elif state is S.LEADING and dice.below(6):
-            self.do_offer(dice)
+            self.offer(self.world.offer_record(offer).order.task, dice)
         elif state is S.LEADING:
             self.move_past(self.terms(offer).last_report + GUARD)
             self.award(offer, STRANGER)
@@ -203,12 +203,7 @@ class Game:
         self.task_command(c.SlashAudit(task), dice.one(PEOPLE))
 
     def do_offer(self, dice: Dice) -> None:
-        task, who = dice.one(self.tasks), dice.one(DEVELOPERS)
-        changes = {"attempt": dice.one([1, 1, 2, 3]), "reserve": dice.one([0, 0, dice.below(6_000)])}
-        some = enclaves() if dice.below(3) else enclaves()[:-1]
-        offer = self.world.offer(task, who, provider_may_operate=dice.below(5) > 0, sealed_to=some, **changes)
-        self.offers.append(offer)
-        self.tally.cells["SubmitOffer", "-", str(S.OFFERED)] += 1
+        self.offer(dice.one(self.tasks), dice)
 
     def do_withdraw(self, dice: Dice) -> None:
         offer = self.an_offer("WithdrawOffer", dice)
@@ -277,6 +272,14 @@ class Game:
     def task_command(self, command: c.Command, who: Caller) -> None:
         self.world.send(who, command)
         self.tally.cells[type(command).__name__, "-", "-"] += 1
+
+    def offer(self, task: bytes, dice: Dice) -> None:
+        who = dice.one(DEVELOPERS)
+        changes = {"attempt": dice.one([1, 1, 2, 3]), "reserve": dice.one([0, 0, dice.below(6_000)])}
+        some = enclaves() if dice.below(3) else enclaves()[:-1]
+        offer = self.world.offer(task, who, provider_may_operate=dice.below(5) > 0, sealed_to=some, **changes)
+        self.offers.append(offer)
+        self.tally.cells["SubmitOffer", "-", str(S.OFFERED)] += 1
 
     def receipt(self, offer: bytes, who: Caller) -> None:
         self.command(c.Receipt(offer), who, offer)
