@@ -21,6 +21,7 @@ from goldengrain.chaincode.protocol.coins import Output
 from goldengrain.chaincode.protocol.errors import ContractError
 from goldengrain.chaincode.protocol.offer import EnvelopeDigest
 from goldengrain.chaincode.protocol.report import Outcome
+from goldengrain.chaincode.protocol.requests import Command
 from goldengrain.chaincode.protocol.tables import OfferState, offer_rules
 from goldengrain.chaincode.protocol.task import Award
 from tests.chaincode.market.world import (
@@ -214,7 +215,7 @@ class Game:
         self.command(c.Rewrap(offer, (EnvelopeDigest(one.id, word("again")),)), self.developer(offer), offer)
 
     def do_receipt(self, dice: Dice) -> None:
-        self.receipt(self.an_offer("Receipt", dice), dice.one(PEOPLE))
+        self.receipt(self.an_offer("Receipt", dice), dice.one([*PEOPLE, DEVELOPER, OTHER_DEVELOPER, OPERATOR2]))
 
     def do_claim(self, dice: Dice) -> None:
         self.claim(self.an_offer("Claim", dice), dice, dice.one(enclaves()))
@@ -232,9 +233,21 @@ class Game:
     def do_agree(self, dice: Dice) -> None:
         """All enclaves of an offer report the same."""
         offer = self.an_offer("SubmitReport", dice)
-        outcome, score = dice.one([*Outcome, Outcome.PASS]), dice.score()
+        outcome, score = dice.one([*Outcome, Outcome.FAILED, Outcome.DECLINED]), dice.score()
         for _ in self.world.offer_record(offer).open_claims:
             self.report(offer, dice, outcome, score)
+
+    def do_compete(self, dice: Dice) -> None:
+        """Somebody else goes all the way to a report in a task where an offer leads."""
+        leading = dice.one([one for one in self.offers if self.state(one) is S.LEADING])
+        self.offer(self.world.offer_record(leading).order.task, dice)
+        offer = self.offers[-1]
+        self.receipt(offer, STORE)
+        for _ in range(self.world.offer_record(offer).enclaves):
+            self.claim(offer, dice, dice.one(self.able(offer)))
+        score = dice.one([500_000, dice.score()])
+        for _ in range(self.world.offer_record(offer).enclaves):
+            self.report(offer, dice, Outcome.PASS, score)
 
     def do_expire(self, dice: Dice) -> None:
         offer = self.an_offer("Expire", dice)
@@ -260,7 +273,7 @@ class Game:
 
     # commands, each counted by its cell
 
-    def command(self, command: c.Command, who: Caller, offer: bytes | None) -> None:
+    def command(self, command: Command, who: Caller, offer: bytes | None) -> None:
         """Send a command about an offer, and count the cell of the table that accepted it."""
         name, found = type(command).__name__, offer or command.offer  # type: ignore[attr-defined]  # all of them name one
         before = self.state(found)
@@ -269,7 +282,7 @@ class Game:
             name = "Receipt of the provider's" if self.state(found) is not before else "Receipt of others"
         self.tally.cells[name, str(before), str(self.state(found))] += 1
 
-    def task_command(self, command: c.Command, who: Caller) -> None:
+    def task_command(self, command: Command, who: Caller) -> None:
         self.world.send(who, command)
         self.tally.cells[type(command).__name__, "-", "-"] += 1
 
@@ -453,4 +466,10 @@ class Dice:
 
 
 NAMES = [name.removeprefix("do_") for name in dir(Game) if name.startswith("do_")]
-WEIGHTED = [*NAMES, *["offer", "agree", "report", "rewrap", "forfeit", "expire"] * 2, *["go_on"] * 20]
+WEIGHTED = [
+    *NAMES,
+    *["offer", "agree", "report", "rewrap", "receipt", "forfeit", "expire", "compete"] * 2,
+    "compete",
+    "agree",
+    *["go_on"] * 20,
+]
