@@ -11,11 +11,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOCOL = "goldengrain.chaincode.protocol"
+WIRE = "goldengrain.wire"
 ALLOWED = {
-    "chaincode": {"goldengrain.chaincode"},
+    "chaincode": {"goldengrain.chaincode", WIRE},
     "enclave": {"goldengrain.enclave", PROTOCOL},
     "gateway": {"goldengrain.gateway", PROTOCOL},
-    "network": {"goldengrain.network", "goldengrain.gateway", PROTOCOL},
+    "network": {"goldengrain.network", "goldengrain.gateway", PROTOCOL, WIRE},
+    "wire": {WIRE},
     "cli": {"goldengrain.cli", "goldengrain.network", "goldengrain.gateway", "goldengrain.enclave", PROTOCOL},
 }
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("chaincode", "cli", "enclave", "gateway", "network")
+PARTS = ("chaincode", "cli", "enclave", "gateway", "network", "wire")
 
 pytestmark = [pytest.mark.check, pytest.mark.timeout(900)]
 

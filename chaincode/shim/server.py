@@ -13,37 +13,23 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping
-from typing import TypeAlias
 
-import grpc
-import grpc.aio
-from fabric_protos.peer import chaincode_shim_pb2_grpc
 from fabric_protos.peer.chaincode_shim_pb2 import ChaincodeMessage
+from google.protobuf.message import DecodeError
 
 from goldengrain.chaincode.shim.chaincode import Chaincode, Guard
 from goldengrain.chaincode.shim.errors import ServerError
-from goldengrain.chaincode.shim.exchange import MAX_MESSAGE_BYTES
 from goldengrain.chaincode.shim.stream import PeerStream
 from goldengrain.chaincode.shim.tls import TLSOptions
+from goldengrain.wire import Status, Stream, StreamFailed, StreamServer, WireError
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_GRACE = 10.0
 """Seconds that running transactions get when a server stops."""
 
-_Context: TypeAlias = "grpc.aio.ServicerContext[ChaincodeMessage, ChaincodeMessage]"
-
-_OPTIONS = [
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.so_reuseport", 0),  # a second server on the same port has to fail, not to take half of the peers
-    ("grpc.keepalive_time_ms", 60_000),  # notices a peer that vanished without closing its connection
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # peers ping once a minute: not a reason to hang up
-    ("grpc.http2.max_ping_strikes", 0),
-    ("grpc.http2.max_pings_without_data", 0),
-]
+CONNECT = "/protos.Chaincode/Connect"
+"""The service's only method."""
 
 
 class ChaincodeServer:
@@ -64,7 +50,7 @@ class ChaincodeServer:
         self._package_id = package_id
         self._tls = tls
         self._guard = guard
-        self._server: grpc.aio.Server | None = None
+        self._server: StreamServer | None = None
         self._streams: set[PeerStream] = set()
         self._stopping = False
 
@@ -85,25 +71,22 @@ class ChaincodeServer:
 
     async def start(self) -> int:
         """Listen; the port (chosen by the system for port 0). Raises ServerError, e.g. for an address in use."""
-        credentials = self._tls.credentials() if self._tls else None
-        server = grpc.aio.server(options=_OPTIONS)
-        chaincode_shim_pb2_grpc.add_ChaincodeServicer_to_server(_Service(self), server)
+        host, _, number = self._address.rpartition(":")
+        server = StreamServer({CONNECT: self.connect}, self._tls.context() if self._tls else None)
         try:
-            if credentials is None:
-                port = server.add_insecure_port(self._address)
-            else:
-                port = server.add_secure_port(self._address, credentials)
-        except RuntimeError as error:
-            raise ServerError(f"cannot listen on {self._address}: is it in use, or not this machine's?") from error
-        await server.start()
+            port = await server.start(host.strip("[]"), int(number))
+        except (WireError, ValueError) as error:
+            raise ServerError(
+                f"cannot listen on {self._address} (host:port): is it in use, or not this machine's? {error}"
+            ) from error
         self._server = server
         logger.info("chaincode %s listens on %s, port %d", self._package_id, self._address, port)
-        return int(port)
+        return port
 
     async def wait(self) -> None:
         """Until the server has been stopped."""
         if self._server is not None:
-            await self._server.wait_for_termination()
+            await self._server.wait()
 
     async def stop(self, grace: float = DEFAULT_GRACE) -> None:
         """Stop: no more peers or transactions; those under way get `grace` seconds before they are cancelled."""
@@ -121,26 +104,33 @@ class ChaincodeServer:
             stream.close()
         await self._server.stop(1.0)
 
-    async def connect(self, incoming: AsyncIterator[ChaincodeMessage], context: _Context) -> None:
+    async def connect(self, wire: Stream) -> None:
         """Serve one peer's stream until it ends."""
         if self._stopping:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the chaincode server is stopping")
-        stream = PeerStream(self._chaincode, self._guard, self._package_id, context.peer())
+            raise StreamFailed(Status.UNAVAILABLE, "the chaincode server is stopping")
+        stream = PeerStream(self._chaincode, self._guard, self._package_id, wire.peer)
         self._streams.add(stream)
         try:
-            await stream.serve(incoming, context)
+            await stream.serve(_messages(wire), _Outgoing(wire))
         finally:
             self._streams.discard(stream)
 
 
-class _Service(chaincode_shim_pb2_grpc.ChaincodeServicer):
-    def __init__(self, server: ChaincodeServer) -> None:
-        self._server = server
+class _Outgoing:
+    def __init__(self, wire: Stream) -> None:
+        self._wire = wire
 
-    async def Connect(  # type: ignore[override]  # noqa: N802 - its name in the service; a coroutine is fine for grpc.aio
-        self, request_iterator: AsyncIterator[ChaincodeMessage], context: _Context
-    ) -> None:
-        await self._server.connect(request_iterator, context)
+    async def write(self, message: ChaincodeMessage) -> None:
+        self._wire.send(message.SerializeToString())
+        await self._wire.drain()
+
+
+async def _messages(wire: Stream) -> AsyncIterator[ChaincodeMessage]:
+    async for data in wire:
+        try:
+            yield ChaincodeMessage.FromString(data)
+        except DecodeError as error:
+            raise StreamFailed(Status.INTERNAL, "a message that is no ChaincodeMessage") from error
 
 
 async def serve(server: ChaincodeServer, grace: float = DEFAULT_GRACE) -> None:

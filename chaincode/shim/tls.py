@@ -5,15 +5,16 @@ The package's `connection.json` says the same from the peer's side: `tls_require
 """
 
 import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from goldengrain.chaincode.shim.errors import ServerError
+from goldengrain.wire.tls import server_context
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ class TLSOptions:
         root = environment.get("CHAINCODE_CLIENT_CA_CERT")
         return cls.from_files(Path(certificate), Path(key), Path(root) if root else None)
 
-    def credentials(self) -> grpc.ServerCredentials:
-        """For a gRPC server. Raises ServerError: gRPC itself would start and then refuse every peer in silence."""
+    def context(self) -> ssl.SSLContext:
+        """For the server. Raises ServerError."""
         try:
             public = x509.load_pem_x509_certificate(self.certificate).public_key()
             matches = load_pem_private_key(self.key, None).public_key() == public
@@ -57,6 +58,4 @@ class TLSOptions:
             raise ServerError("the chaincode server's TLS key, certificate or client root is no PEM") from error
         if not matches:
             raise ServerError("the chaincode server's TLS key does not belong to its certificate")
-        return grpc.ssl_server_credentials(
-            [(self.key, self.certificate)], self.client_root, require_client_auth=self.client_root is not None
-        )
+        return server_context(self.certificate, self.key, self.client_root)

@@ -10,30 +10,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 
-import grpc
-import grpc.aio
-from fabric_protos.peer import chaincode_shim_pb2
-
-from goldengrain.network.embedded.chaincode_stream import MAX_MESSAGE_SIZE, ChaincodeStream
+from goldengrain.network.embedded.chaincode_stream import ChaincodeStream
 from goldengrain.network.embedded.failures import ChaincodeExecutionError
 from goldengrain.network.embedded.packages import ChaincodeConnection, ChaincodePackage
+from goldengrain.wire import Stream, open_stream
+from goldengrain.wire.tls import client_context
 
 __all__ = ["ChaincodeLauncher", "ChaincodeLaunchers"]
 
 logger = logging.getLogger(__name__)
 
-Message = chaincode_shim_pb2.ChaincodeMessage
 STARTUP_TIMEOUT_S = 300.0
 """How long a call waits for a chaincode that connects but doesn't register (Fabric's `startuptimeout`)."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
-_OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),
-    ("grpc.max_send_message_length", MAX_MESSAGE_SIZE),
-    ("grpc.use_local_subchannel_pool", 1),  # a new attempt is a new connection, not another peer's back-off
-    ("grpc.enable_http_proxy", 0),
-)
+CONNECT = "/protos.Chaincode/Connect"
 
 
 class ChaincodeLauncher:
@@ -43,7 +36,6 @@ class ChaincodeLauncher:
         self.package_id = package.package_id
         self._connection = package.connection()
         self._stream: ChaincodeStream | None = None
-        self._channel: grpc.aio.Channel | None = None
         self._dialling: asyncio.Task[ChaincodeStream] | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -75,8 +67,6 @@ class ChaincodeLauncher:
             await asyncio.wait(tasks)
         if self._stream is not None:
             await self._stream.close()
-        if self._channel is not None:
-            await self._channel.close()
 
     async def _connect_once(self) -> None:
         pause = _FIRST_PAUSE_S
@@ -93,17 +83,7 @@ class ChaincodeLauncher:
             self._stream = task.result()
 
     async def _dial(self) -> ChaincodeStream:
-        if self._channel is not None:
-            await self._channel.close()
-            self._channel = None
-        await self._probe()
-        self._channel = _open_channel(self._connection)
-        connect: grpc.aio.StreamStreamMultiCallable[Message, Message] = self._channel.stream_stream(
-            "/protos.Chaincode/Connect",
-            request_serializer=Message.SerializeToString,
-            response_deserializer=Message.FromString,
-        )
-        stream = ChaincodeStream(self.package_id, connect())
+        stream = ChaincodeStream(self.package_id, await self._connect())
         try:
             async with asyncio.timeout(STARTUP_TIMEOUT_S):
                 await stream.ready()
@@ -123,22 +103,18 @@ class ChaincodeLauncher:
         logger.info("connected to chaincode %s at %s", self.package_id, self._connection.address)
         return stream
 
-    async def _probe(self) -> None:
-        """Find out within one round trip whether anybody listens; gRPC itself would go on trying."""
+    async def _connect(self) -> Stream:
         address = self._connection.address
         host, _, port = address.rpartition(":")
         try:
             async with asyncio.timeout(self._connection.dial_timeout_s):
-                _, writer = await asyncio.open_connection(host.strip("[]") or "127.0.0.1", int(port))
+                return await open_stream(host.strip("[]") or "127.0.0.1", int(port), CONNECT, _tls(self._connection))
         except TimeoutError:
             raise self._unreachable("context deadline exceeded") from None
         except (OSError, ValueError) as error:
             cause = "connection refused" if isinstance(error, ConnectionRefusedError) else str(error)
             text = f'connection error: desc = "transport: error while dialing: dial tcp {address}: connect: {cause}"'
             raise self._unreachable(text) from error
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
 
     def _unreachable(self, cause: str) -> ChaincodeExecutionError:
         name = self.package_id
@@ -168,10 +144,7 @@ class ChaincodeLaunchers:
         self._launchers.clear()
 
 
-def _open_channel(connection: ChaincodeConnection) -> grpc.aio.Channel:
+def _tls(connection: ChaincodeConnection) -> ssl.SSLContext | None:
     if connection.root_certificate is None:
-        return grpc.aio.insecure_channel(connection.address, options=_OPTIONS)
-    credentials = grpc.ssl_channel_credentials(
-        connection.root_certificate, connection.client_key, connection.client_certificate
-    )
-    return grpc.aio.secure_channel(connection.address, credentials, options=_OPTIONS)
+        return None
+    return client_context(connection.root_certificate, connection.client_certificate, connection.client_key)

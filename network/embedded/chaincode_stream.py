@@ -17,30 +17,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Protocol
 
-import grpc
-import grpc.aio
 from fabric_protos.peer import chaincode_pb2, chaincode_shim_pb2
 from google.protobuf.message import DecodeError
 
 from goldengrain.network.embedded.failures import ChaincodeExecutionError, StateRequestError
+from goldengrain.wire import Stream, StreamFailed
 
-__all__ = ["MAX_MESSAGE_SIZE", "ChaincodeStream", "StreamTransaction"]
+__all__ = ["ChaincodeStream", "StreamTransaction"]
 
 logger = logging.getLogger(__name__)
 
 Message = chaincode_shim_pb2.ChaincodeMessage
-MAX_MESSAGE_SIZE = 100 * 1024 * 1024
-"""What a peer accepts and sends in one message, in bytes (Fabric's default)."""
-
 _READY_PARAMETERS = chaincode_pb2.ChaincodeAdditionalParams(
     use_write_batch=True, max_size_write_batch=1000, use_get_multiple_keys=True, max_size_get_multiple_keys=1000
 ).SerializeToString()
-
-Connect = Callable[[], "grpc.aio.StreamStreamCall[Message, Message]"]
 
 
 class StreamTransaction(Protocol):
@@ -63,15 +56,12 @@ class StreamTransaction(Protocol):
 class ChaincodeStream:
     """One live stream to a chaincode server. Made by `ChaincodeLauncher`, which opens the next one when it is lost."""
 
-    def __init__(self, package_id: str, call: grpc.aio.StreamStreamCall[Message, Message]) -> None:
+    def __init__(self, package_id: str, wire: Stream) -> None:
         self.package_id = package_id
-        self._call = call
+        self._wire = wire
         self._transactions: dict[tuple[str, str], tuple[StreamTransaction, asyncio.Future[Message]]] = {}
-        self._outbox: deque[Message] = deque()
-        self._wake: asyncio.Future[None] | None = None
         self._requests: set[asyncio.Task[None]] = set()
         self._ready = asyncio.get_running_loop().create_future()
-        self._writer = asyncio.create_task(self._write(), name=f"write to chaincode {package_id}")
         self._reader = asyncio.create_task(self._read(), name=f"read from chaincode {package_id}")
 
     @property
@@ -90,8 +80,8 @@ class ChaincodeStream:
 
     async def close(self) -> None:
         """End the stream; transactions that still run on it fail."""
-        self._call.cancel()
-        await asyncio.wait([self._reader, self._writer])
+        self._wire.cancel()
+        await asyncio.wait([self._reader])
 
     async def execute(self, transaction: StreamTransaction, message: Message, timeout_s: float) -> Message:
         """Run one transaction and return the chaincode's COMPLETED or ERROR message.
@@ -122,36 +112,20 @@ class ChaincodeStream:
             del self._transactions[key]
 
     def _send(self, message: Message) -> None:
-        self._outbox.append(message)
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
-
-    async def _write(self) -> None:
         try:
-            while True:
-                while self._outbox:
-                    await self._call.write(self._outbox.popleft())
-                self._wake = asyncio.get_running_loop().create_future()
-                await self._wake
-                self._wake = None
-        except (grpc.RpcError, asyncio.InvalidStateError) as error:
+            self._wire.send(message.SerializeToString())
+        except StreamFailed as error:  # the reader is told too, and ends every transaction
             logger.debug("writing to chaincode %s failed: %s", self.package_id, error)
-            self._call.cancel()
 
     async def _read(self) -> None:
         try:
-            while True:
-                message = await self._call.read()
-                if not isinstance(message, Message) or not self._receive(message):
+            async for data in self._wire:
+                if not self._receive(Message.FromString(data)):
                     break
-        except (grpc.RpcError, asyncio.InvalidStateError) as error:
+        except (StreamFailed, DecodeError) as error:
             logger.debug("reading from chaincode %s failed: %s", self.package_id, error)
-        except asyncio.CancelledError:
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise
         finally:
-            self._call.cancel()
-            self._writer.cancel()
+            self._wire.cancel()
             self._terminate()
 
     def _terminate(self) -> None:

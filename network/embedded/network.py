@@ -24,7 +24,6 @@ import grpc.aio
 from fabric_protos.common import common_pb2
 
 from goldengrain.chaincode.protocol.clock import LedgerClock
-from goldengrain.network.embedded.chaincode_stream import MAX_MESSAGE_SIZE
 from goldengrain.network.embedded.channel import Channel
 from goldengrain.network.embedded.deliver import deliver_handler
 from goldengrain.network.embedded.endorsement_plan import Planner
@@ -39,14 +38,15 @@ from goldengrain.network.embedded.peer import EmbeddedPeer
 from goldengrain.network.errors import PortTaken
 from goldengrain.network.home import Home, as_home
 from goldengrain.network.topology import Topology
+from goldengrain.wire import MAX_MESSAGE_BYTES
 
 __all__ = ["EmbeddedNetwork"]
 
 logger = logging.getLogger(__name__)
 
 _SERVER_OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),
-    ("grpc.max_send_message_length", MAX_MESSAGE_SIZE),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.so_reuseport", 0),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),

@@ -10,7 +10,7 @@ import pytest
 
 from tests.docs.markdown import ROOT
 
-PARTS = ("chaincode", "cli", "enclave", "gateway", "network")
+PARTS = ("chaincode", "cli", "enclave", "gateway", "network", "wire")
 MODULES = sorted(path for part in PARTS for path in (ROOT / part).rglob("*.py") if ">>> " in path.read_text())
 
 
