@@ -2,7 +2,7 @@
 
 A chaincode talks to its peer over one bidirectional stream with several messages a transaction. gRPC's own Python
 library spends most of such a chaincode's time on them; here the messages that one turn of the event loop reads or
-writes share one system call (ADR 0052 has the figures). HTTP/2 itself is the `h2` library's; what is here is what gRPC
+writes share one system call (ADR 0054 has the figures). HTTP/2 itself is the `h2` library's; what is here is what gRPC
 adds to it (gRPC over HTTP2, the protocol's specification), and it interoperates with gRPC's own libraries.
 
     stream = await open_stream("127.0.0.1", 9999, "/protos.Chaincode/Connect")

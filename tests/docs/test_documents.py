@@ -100,9 +100,9 @@ def test_the_protocol_page_shows_the_tables_that_the_contract_consults() -> None
     assert shown.strip() == tables.markdown().strip()
 
 
-def test_decisions_are_numbered_without_a_gap_and_listed() -> None:
+def test_decisions_have_a_number_of_their_own_and_are_listed_in_that_order() -> None:
     files = sorted(path.name for path in ADRS.glob("[0-9]*.md"))
-    assert [int(name[:4]) for name in files] == list(range(1, len(files) + 1))
+    assert len({name[:4] for name in files}) == len(files)
     assert list(links((ADRS / "README.md").read_text())) == files
 
 
