@@ -95,11 +95,12 @@ async def _read(stub: ChaincodeStub, request: Get | Scan[Any]) -> Found:
 
 
 async def _hand_over(stub: ChaincodeStub, steps: Steps) -> None:
-    for name, value in encode_writes(steps.done):
+    writes = encode_writes(steps.done)
+    for name, value in writes:
         if value is None:
             await stub.del_state(name)
         else:
             await stub.put_state(name, value)
     event = event_name(stub.args)
     if event is not None:
-        stub.set_event(event, encode_event(steps))
+        stub.set_event(event, encode_event(steps, writes))

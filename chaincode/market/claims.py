@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from goldengrain.chaincode.market import keys
 from goldengrain.chaincode.market.credits import Till, coin_keys
 from goldengrain.chaincode.market.enclaves import require_enclave, require_fit
@@ -27,6 +25,7 @@ from goldengrain.chaincode.market.records import (
     TaskRecord,
 )
 from goldengrain.chaincode.market.rules import Context, Effects, Found, Get, Key, Rule
+from goldengrain.chaincode.market.state import replace
 from goldengrain.chaincode.protocol.accounts import Duty
 from goldengrain.chaincode.protocol.commands import Claim as ClaimCommand
 from goldengrain.chaincode.protocol.commands import Lapse

@@ -7,7 +7,7 @@ its place among the leading ones (`best`).
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from goldengrain.chaincode.market import keys
@@ -17,6 +17,7 @@ from goldengrain.chaincode.market.guards import require
 from goldengrain.chaincode.market.offers import free_seller, require_known
 from goldengrain.chaincode.market.records import ClaimRecord, IndexRecord, Lock, OfferRecord, SlotRecord
 from goldengrain.chaincode.market.rules import Context, Effects, Found, Get, Key, Rule
+from goldengrain.chaincode.market.state import replace
 from goldengrain.chaincode.protocol import pricing
 from goldengrain.chaincode.protocol.digests import TREASURY
 from goldengrain.chaincode.protocol.errors import ClaimNotFound, SlotNotFound

@@ -67,18 +67,22 @@ def encode_writes(effects: Effects) -> list[tuple[str, bytes | None]]:
     return [(name, None if record is None else record.encode()) for name, record in sorted(effects.writes.items())]
 
 
-def encode_event(steps: Steps) -> bytes:
-    """Return the event's payload: what the rule tells, and `changes`, what becomes of each key (ADR 31)."""
+def encode_event(steps: Steps, writes: Sequence[tuple[str, bytes | None]]) -> bytes:
+    """Return the event's payload: what the rule tells, and `changes`, what becomes of each key (ADR 31).
+
+    `writes` are the encoded ones: what is written anew, the event holds as it is written.
+    """
     effects = steps.done
-    changes = {name: _change(steps.known.get(name), record) for name, record in effects.writes.items()}
-    return canonical.dumps_plain({"v": EVENT_VERSION, **effects.event, "changes": changes})
+    changes = {name: _change(steps.known.get(name), effects.writes[name], written) for name, written in writes}
+    told = {name: canonical.dumps_plain(value) for name, value in {"v": EVENT_VERSION, **effects.event}.items()}
+    return canonical.join(told | {"changes": canonical.join(changes)})
 
 
-def _change(before: StateRecord | None, record: StateRecord | None) -> dict[str, Any] | None:
+def _change(before: StateRecord | None, record: StateRecord | None, written: bytes | None) -> bytes:
     """Return null of a deleted key, the fields that differ of one that was read, else all of the record."""
-    if record is None:
-        return None
-    return record.document() if before is None else record.changes_from(before)
+    if record is None or written is None:
+        return b"null"
+    return written if before is None else canonical.dumps_plain(record.changes_from(before))
 
 
 def encode_result(effects: Effects) -> bytes:

@@ -8,7 +8,6 @@ another organisation challenges the operator, and the operator sends the quote. 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from goldengrain.chaincode.market import keys
 from goldengrain.chaincode.market.guards import (
@@ -20,6 +19,7 @@ from goldengrain.chaincode.market.guards import (
 )
 from goldengrain.chaincode.market.records import ChallengeRecord, CollateralRecord, EnclaveRecord
 from goldengrain.chaincode.market.rules import Context, Effects, Found, Get, Rule
+from goldengrain.chaincode.market.state import replace
 from goldengrain.chaincode.protocol import quotes
 from goldengrain.chaincode.protocol.accounts import Duty
 from goldengrain.chaincode.protocol.collateral import read_collateral

@@ -7,7 +7,6 @@ ledger under its number. What runs is not touched by a new one: a task has fixed
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from goldengrain.chaincode.market import keys
@@ -15,6 +14,7 @@ from goldengrain.chaincode.market.credits import Till, coin_keys
 from goldengrain.chaincode.market.guards import not_after, require, require_admin, require_member, require_policy
 from goldengrain.chaincode.market.records import PolicyRecord, ProposalRecord, ProposalState
 from goldengrain.chaincode.market.rules import Context, Effects, Found, Get, Key, Rule
+from goldengrain.chaincode.market.state import replace
 from goldengrain.chaincode.protocol.coins import total
 from goldengrain.chaincode.protocol.commands import Bootstrap, Propose, Vote
 from goldengrain.chaincode.protocol.digests import TREASURY

@@ -106,8 +106,8 @@ class MemoryLedger:
         name = event_name(args)
         if name is None and (effects.writes or effects.event):
             raise AssertionError(f"the query {args[0].decode()} writes")
-        event = None if name is None else (name, canonical.loads(encode_event(steps), 2**24))
         writes = tuple(encode_writes(effects))
+        event = None if name is None else (name, canonical.loads(encode_event(steps, writes), 2**24))
         return Committed(tx_id, tx.timestamp, encode_result(effects), event, writes, tuple(read), steps.reads)
 
     def _read(self, request: Get | Scan[Any], read: list[str]) -> Found:

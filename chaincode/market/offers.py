@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from goldengrain.chaincode.market import keys
 from goldengrain.chaincode.market.credits import Till, coin_keys
 from goldengrain.chaincode.market.enclaves import require_fit_enclaves
@@ -25,6 +23,7 @@ from goldengrain.chaincode.market.records import (
     TaskStatusRecord,
 )
 from goldengrain.chaincode.market.rules import Context, Effects, Found, Get, Rule
+from goldengrain.chaincode.market.state import replace
 from goldengrain.chaincode.market.tasks import require_task_records
 from goldengrain.chaincode.protocol.accounts import Duty
 from goldengrain.chaincode.protocol.commands import Receipt, Rewrap, SubmitOffer, WithdrawOffer

@@ -10,7 +10,6 @@ amounts and times are the task's own.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from goldengrain.chaincode.market import keys
@@ -21,6 +20,7 @@ from goldengrain.chaincode.market.guards import require_policy
 from goldengrain.chaincode.market.offers import require_known
 from goldengrain.chaincode.market.records import ClaimRecord, ClaimState, EnclaveRecord, OfferRecord
 from goldengrain.chaincode.market.rules import Context, Effects, Found, Get, Key, Rule
+from goldengrain.chaincode.market.state import replace
 from goldengrain.chaincode.protocol.commands import SubmitReport
 from goldengrain.chaincode.protocol.errors import ClaimNotFound, OperatorRequired
 from goldengrain.chaincode.protocol.queries import JobTicket

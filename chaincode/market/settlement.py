@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from goldengrain.chaincode.market import keys
@@ -12,6 +11,7 @@ from goldengrain.chaincode.market.guards import require
 from goldengrain.chaincode.market.offers import free_seller, require_known
 from goldengrain.chaincode.market.records import ClaimRecord, ClaimState, Lock, OfferRecord, SlotRecord, TaskRecord
 from goldengrain.chaincode.market.rules import Context, Effects, Found, Get, Key, Rule
+from goldengrain.chaincode.market.state import replace
 from goldengrain.chaincode.protocol import digests, pricing
 from goldengrain.chaincode.protocol.commands import Acknowledge, AwardOffer, Expire, Forfeit, Reveal
 from goldengrain.chaincode.protocol.errors import (

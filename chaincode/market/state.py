@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 from goldengrain.chaincode.protocol import canonical
 from goldengrain.chaincode.protocol.errors import ContractError
@@ -20,6 +20,31 @@ MAX_RECORD_SIZE = 4 * 1024 * 1024
 
 REMEMBERED_SIZE = 16 * 1024
 """Greatest size in bytes of a record that is kept parsed: policy, tasks and enclaves are read all the time."""
+
+
+Kind = TypeVar("Kind", bound=Record)
+
+if TYPE_CHECKING:
+    from dataclasses import (
+        replace as replace,
+    )  # which names and types a record takes, type checkers know of this one only
+else:
+
+    def replace(record: Kind, /, **changes: Any) -> Kind:
+        """Return a record with other values in some fields; only those are checked, the rest has been.
+
+        Raises:
+            MalformedInput: a value that the field doesn't take, or fields that now contradict each other.
+
+        """
+        codecs = schema(type(record))
+        for name, value in changes.items():
+            codecs[name].check(f"{type(record).__name__}.{name}", value)
+        copy = object.__new__(type(record))
+        for name in codecs:
+            object.__setattr__(copy, name, changes[name] if name in changes else getattr(record, name))
+        copy.check()
+        return copy
 
 
 class StateUnreadable(ContractError):

@@ -7,7 +7,6 @@ one, so that swaps in the same task don't get into each other's way.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from goldengrain.chaincode.market import keys
 from goldengrain.chaincode.market.credits import Till, coin_keys
@@ -21,6 +20,7 @@ from goldengrain.chaincode.market.guards import (
 )
 from goldengrain.chaincode.market.records import IndexRecord, SlotRecord, TaskRecord, TaskStatusRecord
 from goldengrain.chaincode.market.rules import Context, Effects, Found, Get, Rule
+from goldengrain.chaincode.market.state import replace
 from goldengrain.chaincode.protocol import digests, sealing
 from goldengrain.chaincode.protocol.accounts import Duty
 from goldengrain.chaincode.protocol.commands import OpenDataset, OpenTask, RefundSlot, ShutTask, SlashAudit

@@ -65,7 +65,10 @@ class MarketLedger(LedgerDouble):
         event = b""
         if name is not None:
             event = chaincode_event_pb2.ChaincodeEvent(
-                chaincode_id=CONTRACT, tx_id=asked.tx_id, event_name=name, payload=encode_event(steps)
+                chaincode_id=CONTRACT,
+                tx_id=asked.tx_id,
+                event_name=name,
+                payload=encode_event(steps, encode_writes(steps.done)),
             ).SerializeToString()
         return proposal_pb2.ChaincodeAction(
             results=self._results(read, steps.done),
