@@ -11,7 +11,7 @@ import grpc.aio
 
 from goldengrain.gateway.connection import Endpoint
 from tests.gateway.certificates import Ca
-from tests.gateway.recorded import Step
+from tests.recordings.calls import Step
 
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 STREAMS = ("ChaincodeEvents", "Deliver", "DeliverFiltered", "DeliverWithPrivateData")

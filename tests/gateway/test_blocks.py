@@ -16,8 +16,8 @@ from goldengrain.gateway.network import Network
 from goldengrain.gateway.trust import ChannelTrust
 from goldengrain.gateway.verifier import BlockVerifier
 from tests.gateway.ledger_double import CHAINCODE, CHANNEL
-from tests.gateway.recorded import blocks, codes, fresh
 from tests.gateway.server_double import ServerDouble
+from tests.recordings.blocks import blocks, codes, fresh
 
 
 def test_the_recorded_chain_verifies() -> None:

@@ -27,8 +27,9 @@ from goldengrain.gateway.proposal import build_proposal, parse_proposal
 from goldengrain.gateway.streams import EventStream
 from goldengrain.gateway.transaction import Proposal, Transaction
 from tests.gateway.certificates import Ca
-from tests.gateway.recorded import Case, Step, cases
 from tests.gateway.replay_double import CODES, ReplayDouble
+from tests.recordings.calls import Case, Step
+from tests.recordings.calls import client_cases as cases
 
 USER = Ca("org1").credentials("Org1MSP", "User1", "client")
 GATEWAY = "/gateway.Gateway/"

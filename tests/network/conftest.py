@@ -10,6 +10,7 @@ from goldengrain.network.home import Home
 from goldengrain.network.pki import create_pki
 from goldengrain.network.ports import assign_ports
 from goldengrain.network.topology import Topology, default_topology
+from tests.recordings import archive
 
 
 @pytest.fixture
@@ -27,8 +28,9 @@ def home(tmp_path: Path, topology: Topology) -> Home:
 
 
 @pytest.fixture(scope="session")
-def vectors(shared: Path | None) -> Path:
-    """Messages and files recorded from a real Fabric network; they lie beside a developer's checkout."""
-    if shared is None:
-        pytest.skip("no recorded Fabric vectors beside this checkout; the committed expectations were checked")
-    return shared / "fabric-vectors"
+def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with files recorded from a real Fabric network: `crypto`, `genesis` and `lifecycle`."""
+    folder = tmp_path_factory.mktemp("recorded")
+    for part in ("crypto", "genesis", "lifecycle"):
+        archive.unpack(part, folder / part)
+    return folder

@@ -12,7 +12,7 @@ from goldengrain.network.embedded import rwset
 from goldengrain.network.embedded.channel import Channel
 from goldengrain.network.embedded.errors import BlockRefusedError
 from goldengrain.network.embedded.policies import SignedData
-from tests.gateway import recorded
+from tests.recordings import blocks as recorded
 
 
 def ordered(number: int) -> common_pb2.Block:
