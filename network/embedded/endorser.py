@@ -32,6 +32,7 @@ from goldengrain.network.embedded.access import WRITERS, AccessDenied, check_cha
 from goldengrain.network.embedded.blocks import BlockSigner
 from goldengrain.network.embedded.chaincode_registry import ChaincodeRegistry
 from goldengrain.network.embedded.channel import Channel
+from goldengrain.network.embedded.definitions import LIFECYCLE
 from goldengrain.network.embedded.errors import SimulationError
 from goldengrain.network.embedded.executor import ChaincodeExecutor, Transaction
 from goldengrain.network.embedded.failures import ChaincodeExecutionError, ProposalError, RpcError, abort
@@ -195,7 +196,7 @@ class Endorser:
             return _failed(f"{prefix}{error}")
         payload = _payload(proposal, outcome, results.public)
         response = outcome.response
-        reported = None if interest is None else interest.message
+        reported = None if interest is None else self._reported(proposal, interest)
         if response.status >= _ERROR:
             return Endorsed(ProposalResponse(response=response, payload=payload, interest=reported))
         if transaction.channel is None or response.status >= _ERROR_THRESHOLD:
@@ -209,6 +210,12 @@ class Endorser:
             ProposalResponse(version=1, endorsement=endorsement, payload=payload, response=response, interest=reported),
             interest,
         )
+
+    def _reported(self, proposal: Proposal, interest: Interest) -> proposal_response_pb2.ChaincodeInterest | None:
+        """Give the interest as peers report it: `_lifecycle` names no chaincode, other system chaincodes have none."""
+        if not self._system.has(proposal.chaincode):
+            return interest.message
+        return proposal_response_pb2.ChaincodeInterest() if proposal.chaincode == LIFECYCLE else None
 
     async def _simulate(self, transaction: Transaction) -> _Outcome:
         proposal = transaction.proposal

@@ -1,16 +1,14 @@
 """Transcripts of the chaincode stream, recorded from real peers, as transactions to replay."""
 
-import base64
-import gzip
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from fabric_protos.peer import chaincode_pb2
 from fabric_protos.peer import chaincode_shim_pb2 as shim_pb2
 from fabric_protos.peer.chaincode_shim_pb2 import ChaincodeMessage
+
+from tests.recordings import transcripts
 
 Type = ChaincodeMessage.Type
 
@@ -38,24 +36,20 @@ class Recorded:
         return {operation[0] for operation in self.operations}
 
 
-def transactions(folder: Path) -> list[Recorded]:
-    """All of a folder's transcripts, in the order of their files and lines."""
+def transactions() -> list[Recorded]:
+    """Every transaction of every transcript, in order."""
     found = []
-    for file in sorted(folder.glob("*.jsonl*")):
-        if file.name.startswith("sessions"):
+    running: dict[tuple[str, str, str], Recorded] = {}
+    for line in transcripts.lines():
+        message = line.message
+        if message is None or not line.tx_id:
             continue
-        running: dict[tuple[str, str, str], Recorded] = {}
-        for line in _lines(file):
-            if "msg" not in line or not line["txid"]:
-                continue
-            message = ChaincodeMessage.FromString(base64.b64decode(line["msg"]))
-            key = (line.get("case", ""), line["conn"], message.txid)
-            if message.type in (Type.TRANSACTION, Type.INIT):
-                case = line.get("case") or file.name.split(".")[0]
-                running[key] = Recorded(case, line["org"], message)
-                found.append(running[key])
-            elif key in running:
-                _add(running[key], line["dir"], message)
+        key = (line.case, line.connection, message.txid)
+        if message.type in (Type.TRANSACTION, Type.INIT):
+            running[key] = Recorded(line.case, line.organization, message)
+            found.append(running[key])
+        elif key in running:
+            _add(running[key], line.what, message)
     return found
 
 
@@ -85,9 +79,3 @@ def without_needless(transaction: Recorded) -> list[tuple[ChaincodeMessage, Chai
             continue
         kept.append((request, reply))
     return kept
-
-
-def _lines(file: Path) -> Iterator[dict[str, Any]]:
-    raw = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    for line in raw.splitlines():
-        yield json.loads(line)

@@ -1,16 +1,15 @@
 """What real peers of Fabric 3.1.5 said to a recorded chaincode, said again to the same script on our shim.
 
 Every request that our shim sends is compared with the recorded one; the answer too. What differs on purpose stands in
-`DIFFERENT`, by operation, with the reason.
+`tests/conformance/replay/differences.yaml`, with the reason.
 """
 
 import asyncio
 import json
 from collections import Counter
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import pytest
 from fabric_protos.peer import chaincode_pb2, proposal_response_pb2
 from fabric_protos.peer import chaincode_shim_pb2 as shim_pb2
 from fabric_protos.peer.chaincode_shim_pb2 import ChaincodeMessage
@@ -21,37 +20,21 @@ from tests.chaincode.shim.conftest import Network
 from tests.chaincode.shim.peer import FULL, FakePeer
 from tests.chaincode.shim.recorded import Recorded, Type
 from tests.chaincode.shim.script import Script
+from tests.conformance.replay.known import of_shim
 
 NO_BATCHES = chaincode_pb2.ChaincodeAdditionalParams(use_get_multiple_keys=True, max_size_get_multiple_keys=1000)
 
-DIFFERENT_OPERATIONS = {
-    "raw": "sends bytes that the shim never makes",
-    "rawbytes": "sends bytes that the shim never makes",
-    "wrongtx": "names another transaction, which the shim never does",
-    "double": "two requests of one transaction at once: the shim sends the second after the first reply",
-    "next": "names an unknown query, which the shim never does",
-    "errormsg": "answers ERROR: the shim always answers COMPLETED",
-    "panic": "ends the stream in the middle: an exception is an answer here",
-    "panicon": "ends the stream in the middle: an exception is an answer here",
-    "sleep": "outlasts the peer's timeout",
-}
-DIFFERENT_CASES = {
-    "peer_errors_keys": "empty and reserved keys: the shim refuses them",
-    "empty_key_commit": "empty and reserved keys: the shim refuses them",
-    "write_batch_errors/0": "an empty key: the shim refuses it",
-    "put_empty_value/0": "an empty value would be a delete: the shim refuses it",
-    "peer_errors_collections": "an empty collection name: the shim refuses it",
-    "range_reversed": "a range's start behind its end: the shim refuses it",
-    "range_paginated": "pages of 0 and -1: the shim refuses them",
-    "composite_range": "a simple range over composite keys: the shim refuses it",
-    "keys_after": "its open range began with composite keys, which the shim leaves out",
-    "event_empty_name": "an event without a name: the shim refuses it",
-    "query_leveldb/2": "an empty query: the shim refuses it",
-    "bad_metadata_key/2": "a validation parameter that is no policy would lock the key: the shim refuses it",
-    "multi_too_big": "1001 keys: the shim keeps to the 1000 that the peer offers",
-    "write_batch_too_big": "1001 records: the shim keeps to the 1000 that the peer offers",
-    "unknown_function/1": "an unhandled exception: the shim has its own words for it",
-}
+DIFFERENT_OPERATIONS, DIFFERENT_CASES = of_shim()
+
+
+@dataclass
+class Outcome:
+    """How one recorded transaction went on our shim: why it wasn't tried, or what differed."""
+
+    name: str
+    case: str
+    excuses: set[str]
+    differences: list[str]
 
 
 class Replaying(FakePeer):
@@ -117,10 +100,8 @@ def different(transaction: Recorded, step: int) -> set[str]:
     return names | ({transaction.case, f"{transaction.case}/{step}"} & DIFFERENT_CASES.keys())
 
 
-async def test_recorded_transactions_go_the_same_way_on_our_shim(network: Network, shared: Path | None) -> None:
-    folder = shared and shared / "fabric-vectors" / "chaincode"
-    if not folder or not folder.is_dir():
-        pytest.skip("the recorded transcripts are not beside this checkout")
+async def replay_all(network: Network) -> list[Outcome]:
+    """Replay every recorded transaction."""
     script = Script()
     server = await network.serve(script)
     peers = {}
@@ -129,23 +110,23 @@ async def test_recorded_transactions_go_the_same_way_on_our_shim(network: Networ
         peers[batches] = await network.enter(peer)
     steps: Counter[str] = Counter()
     seen: dict[tuple[str, str], int] = {}
-    used: Counter[str] = Counter()
-    replayed = 0
-    differences = {}
-    for transaction in recorded.transactions(folder):
+    found = []
+    for transaction in recorded.transactions():
         identity = (transaction.case, transaction.call.txid)
         if identity not in seen:
             seen[identity] = steps[transaction.case]
             steps[transaction.case] += 1
-        if excused := different(transaction, seen[identity]):
-            used.update(excused)
-            continue
+        name = f"{transaction.case}/{seen[identity]} {transaction.organization}"
+        excuses = different(transaction, seen[identity])
         script.organization = transaction.organization
-        found = await peers["batch" in transaction.names].replay(transaction)
-        replayed += 1
-        if found:
-            differences[f"{transaction.case}/{seen[identity]} {transaction.organization}"] = found
-    assert differences == {}
-    assert used.keys() == DIFFERENT_OPERATIONS.keys() | DIFFERENT_CASES.keys(), "a table has entries that nothing needs"
-    assert replayed > 200
-    print(f"{replayed} recorded transactions went the same way, {used.total()} differ for a named reason")
+        differences = [] if excuses else await peers["batch" in transaction.names].replay(transaction)
+        found.append(Outcome(name, transaction.case, excuses, differences))
+    return found
+
+
+async def test_recorded_transactions_go_the_same_way_on_our_shim(network: Network) -> None:
+    outcomes = await replay_all(network)
+    assert {one.name: one.differences for one in outcomes if one.differences} == {}
+    used = {excuse for one in outcomes for excuse in one.excuses}
+    assert used == DIFFERENT_OPERATIONS.keys() | DIFFERENT_CASES.keys(), "differences.yaml lists what nothing needs"
+    assert len([one for one in outcomes if not one.excuses]) > 200
