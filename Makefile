@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-.PHONY: help setup demo test check lint types coverage format promise-mutants bench-market bench stubs lock clean
+.PHONY: help setup demo test check lint types coverage format promise-mutants bench-market bench-scale bench stubs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,9 @@ promise-mutants: setup ## break each promise once; exactly its test has to fail
 
 bench-market: setup ## a whole swap's commands against no-op writes
 	$(BIN)/python -m benchmarks market
+
+bench-scale: setup ## commands and query pages with 10³ to 10⁶ offers; fails where something grows
+	$(BIN)/python -m benchmarks scale
 
 bench: setup ## every figure that README and docs quote
 	$(BIN)/python -m benchmarks

@@ -17,10 +17,13 @@ class Report:
     name: str
     rows: list[Mapping[str, Value]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    """What had to hold and didn't; with any, the program ends with exit code 1."""
 
     def to_json(self) -> dict[str, object]:
         """The same for machines."""
-        return {"benchmark": self.name, "rows": [dict(row) for row in self.rows], "notes": self.notes}
+        rows = [dict(row) for row in self.rows]
+        return {"benchmark": self.name, "rows": rows, "notes": self.notes, "failures": self.failures}
 
     def table(self) -> str:
         """The figures as lines of aligned columns."""
@@ -29,7 +32,8 @@ class Report:
         widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
         lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in cells]
         lines.insert(1, "  ".join("-" * width for width in widths))
-        return "\n".join([self.name, *(line.rstrip() for line in lines), *self.notes])
+        failures = [f"FAILED: {failure}" for failure in self.failures]
+        return "\n".join([self.name, *(line.rstrip() for line in lines), *self.notes, *failures])
 
 
 def machine() -> dict[str, Value]:

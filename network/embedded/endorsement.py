@@ -16,15 +16,15 @@ from goldengrain.network.embedded.errors import PolicyError, PolicySyntaxError
 from goldengrain.network.embedded.msp import Identity
 from goldengrain.network.embedded.policies import Policy, SignedData, valid_identities
 from goldengrain.network.embedded.rwset import NamespaceRwSet
-from goldengrain.network.embedded.state import StateKey, VersionedValue, decode_metadata
+from goldengrain.network.embedded.state import StateKey, decode_metadata
 
 VALIDATION_PARAMETER = "VALIDATION_PARAMETER"
 """The metadata entry that holds a key's own policy, a serialised common.SignaturePolicyEnvelope."""
 
 
-def key_policy(value: VersionedValue | None) -> bytes:
+def key_policy(metadata: bytes) -> bytes:
     """Return a key's own policy, empty if it has none."""
-    return b"" if value is None else decode_metadata(value.metadata).get(VALIDATION_PARAMETER, b"")
+    return decode_metadata(metadata).get(VALIDATION_PARAMETER, b"")
 
 
 class EndorsementValidator:
@@ -32,11 +32,11 @@ class EndorsementValidator:
 
     def __init__(
         self,
-        state: Callable[[StateKey], VersionedValue | None],
+        metadata: Callable[[StateKey], bytes],
         definitions: ChaincodeDefinitions,
         config: ChannelConfig,
     ) -> None:
-        self._state = state
+        self._metadata = metadata
         self._definitions = definitions
         self._config = config
         self._changed: set[StateKey] = set()
@@ -68,7 +68,7 @@ class EndorsementValidator:
             raise PolicyError(
                 "validation parameters for the key have been changed in an earlier transaction of the block"
             )
-        own = key_policy(self._state(key))
+        own = key_policy(self._metadata(key))
         if own:
             self._evaluate_own(own, identities)
             asked.add("a key's own")

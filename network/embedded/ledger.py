@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,10 +123,15 @@ class ChannelLedger:
     # -- opening and closing -----------------------------------------------------------------------------------------
 
     @classmethod
-    def create(cls, path: Path, channel_id: str, commit: Commit) -> ChannelLedger:
-        """Make the file with the genesis block in it; raises LedgerError when there is one already."""
+    def create(
+        cls, path: Path, channel_id: str, commit: Commit, state: Iterable[tuple[StateKey, VersionedValue]] = ()
+    ) -> ChannelLedger:
+        """Make the file with the genesis block in it; raises LedgerError when there is one already.
+
+        `state` is what stands on the ledger from the start (see `LedgerStore.create`).
+        """
         row = _row(commit, [])
-        store = LedgerStore.create(path, {"channel": channel_id.encode(), "genesis": row.hash}, row)
+        store = LedgerStore.create(path, {"channel": channel_id.encode(), "genesis": row.hash}, row, state)
         return cls(store, channel_id, 1, commit.block)
 
     @classmethod
@@ -288,6 +293,10 @@ class ChannelLedger:
 
     # -- state -------------------------------------------------------------------------------------------------------
 
+    def forget_cached(self) -> None:
+        """Empty the cache: what is asked for next is read from the file."""
+        self._cache = _StateCache()
+
     def snapshot(self) -> Snapshot:
         """Freeze the state as it is now for reading; `close` the snapshot after use."""
         return Snapshot(self, self._history)
@@ -311,15 +320,34 @@ class ChannelLedger:
             self._cache.put(key, value)
         return value
 
+    def metadata(self, key: StateKey) -> bytes:
+        """Return the committed metadata of a public or hashed key; empty without any or without the key."""
+        return self.metadata_at(self._height, key)
+
+    def metadata_at(self, height: int, key: StateKey) -> bytes:
+        """Return a key's metadata as it was at `height` blocks; empty without any or without the key."""
+        changed, value = self._history.find(height, key)
+        known = changed
+        if not changed:
+            known, value = self._cache.get(key)
+        if not known:
+            return self._store.metadata(key)
+        return b"" if value is None else value.metadata
+
     def range_at(
-        self, height: int, namespace: str, start: bytes, end: bytes | None
+        self, height: int, namespace: str, start: bytes, end: bytes | None, wanted: int | None = None
     ) -> Iterator[tuple[bytes, VersionedValue]]:
-        """Public keys in [start, end) as they were at `height` blocks, read in chunks as they are asked for."""
+        """Public keys in [start, end) as they were at `height` blocks, read in chunks as they are asked for.
+
+        Whoever knows that it will read no more than `wanted` says so: no more are fetched from the file at a time.
+        """
+        chunk = min(wanted or _RANGE_CHUNK, _RANGE_CHUNK)
         return self._merged(
-            lambda at: self._store.state_range(namespace, at, end, _RANGE_CHUNK),
+            lambda at: self._store.state_range(namespace, at, end, chunk),
             lambda: self._history.changed(height, namespace),
             start,
             end,
+            chunk,
         )
 
     def writers_at(self, height: int, namespace: str, key: bytes) -> Iterator[tuple[int, int]]:
@@ -343,6 +371,7 @@ class ChannelLedger:
             lambda: self._history.changed_private(height, *owner),
             start,
             end,
+            _RANGE_CHUNK,
         )
 
     @staticmethod
@@ -351,11 +380,12 @@ class ChannelLedger:
         changed: Callable[[], Iterator[tuple[bytes, VersionedValue | None]]],
         start: bytes,
         end: bytes | None,
+        chunk: int,
     ) -> Iterator[tuple[bytes, VersionedValue]]:
         at = start
         while end is None or at < end:
             rows = read(at)
-            full = len(rows) == _RANGE_CHUNK
+            full = len(rows) == chunk
             then = {
                 key: value
                 for key, value in changed()
@@ -469,9 +499,15 @@ class Snapshot:
         """Return the value of a public or hashed key."""
         return self._ledger.get_at(self.height, key)
 
-    def range(self, namespace: str, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, VersionedValue]]:
-        """Public keys in [start, end)."""
-        return self._ledger.range_at(self.height, namespace, start, end)
+    def metadata(self, key: StateKey) -> bytes:
+        """Return the metadata of a public or hashed key; empty without any or without the key."""
+        return self._ledger.metadata_at(self.height, key)
+
+    def range(
+        self, namespace: str, start: bytes, end: bytes | None, wanted: int | None = None
+    ) -> Iterator[tuple[bytes, VersionedValue]]:
+        """Public keys in [start, end); `wanted` is how many will be read at most, where that is known."""
+        return self._ledger.range_at(self.height, namespace, start, end, wanted)
 
     def writers(self, namespace: str, key: bytes) -> Iterator[tuple[int, int]]:
         """(block, position) of the valid transactions that wrote a public key, the newest first."""

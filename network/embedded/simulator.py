@@ -157,14 +157,18 @@ class TxSimulator:
         value = self._read(namespace, key)
         return {} if value is None else decode_metadata(value.metadata)
 
-    def range(self, namespace: str, start: str, end: str, *, paginated: bool = False) -> StateRange:
-        """Open the keys in [start, end); "" as `end` is an open one. With pages the transaction must be read-only."""
+    def range(self, namespace: str, start: str, end: str, *, page_size: int | None = None) -> StateRange:
+        """Open the keys in [start, end); "" as `end` is an open one.
+
+        With a `page_size`, which says how many will be read, the transaction must be read-only.
+        """
         self._check_open()
-        if paginated:
+        if page_size is not None:
             if self._written:
                 raise self._unsupported("Paginated queries are supported only in a read-only transaction")
             self._paginated = True
-        rows = self._snapshot.range(namespace, start.encode(), end.encode() or None)
+        wanted = None if page_size is None else page_size + 1  # the next page's first key is its bookmark
+        rows = self._snapshot.range(namespace, start.encode(), end.encode() or None, wanted)
         opened = StateRange(start, end, rows)
         self._namespace(namespace).ranges.append(opened)
         return opened
@@ -292,8 +296,7 @@ class TxSimulator:
         policies: dict[tuple[str, str], set[bytes]] = {}
         plain: set[tuple[str, str]] = set()
         for key in self._written_keys():
-            value = self._snapshot.get(key)
-            policy = key_policy(value)
+            policy = key_policy(self._snapshot.metadata(key))
             if policy:
                 policies.setdefault((key.namespace, key.collection), set()).add(policy)
             else:

@@ -173,7 +173,8 @@ class ChaincodeTransaction:
                 raise StateRequestError("pagination is not supported for private data")
             records = self.simulator.private_range(self.chaincode, request.collection, start, request.endKey)
         else:
-            records = self.simulator.range(self.chaincode, start, request.endKey, paginated=page is not None)
+            size = None if page is None else _page_size(page.pageSize)
+            records = self.simulator.range(self.chaincode, start, request.endKey, page_size=size)
         if page is None:
             query_id = str(uuid.uuid4())
             self._queries[query_id] = _OpenQuery(self._results(records), records.close)

@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +34,7 @@ from goldengrain.network.embedded.state import (
 
 _APPLICATION_ID = 0x47474C31
 _SCHEMA_VERSION = 2
+_PAGE_SIZE = 8192  # bytes; most records fit into a page whole
 _CHECKED_BYTES = 64 << 20  # a larger file is not read through at every start
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -68,6 +69,9 @@ CREATE TABLE history (
     PRIMARY KEY (namespace, key, block, position)
 ) WITHOUT ROWID;
 CREATE TABLE queue (sequence INTEGER PRIMARY KEY AUTOINCREMENT, envelope BLOB NOT NULL, config INTEGER NOT NULL);
+"""
+_METADATA_INDEX = """
+CREATE INDEX IF NOT EXISTS state_with_metadata ON state (namespace, collection, key) WHERE length(metadata) > 0
 """
 
 
@@ -112,8 +116,18 @@ class LedgerStore:
     # -- opening -----------------------------------------------------------------------------------------------------
 
     @classmethod
-    def create(cls, path: Path, meta: Mapping[str, bytes], genesis: BlockRow) -> "LedgerStore":
-        """Make a new file that holds the genesis block, all or nothing; raises LedgerError if there is one already."""
+    def create(
+        cls,
+        path: Path,
+        meta: Mapping[str, bytes],
+        genesis: BlockRow,
+        state: Iterable[tuple[StateKey, VersionedValue]] = (),
+    ) -> "LedgerStore":
+        """Make a new file that holds the genesis block, all or nothing; raises LedgerError if there is one already.
+
+        `state` is what stands on the ledger from the start, as where a peer joins from a snapshot. It is read once, so
+        it may be larger than memory; in the order of its keys it is written several times as fast as in any other.
+        """
         if path.exists():
             raise LedgerError(f"there is already a ledger at {path.name}: open it, or purge the network first")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,15 +135,22 @@ class LedgerStore:
         draft = path.with_suffix(".new")
         try:
             _remove(draft)
-            with _translated("create"), closing(_connect(draft)) as connection:
+            with _translated("create"), closing(sqlite3.connect(draft, isolation_level=None)) as connection:
+                connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
+                connection.execute("PRAGMA journal_mode = OFF")  # a draft that is not finished is thrown away
                 connection.executescript(_SCHEMA)
+                connection.execute(_METADATA_INDEX)
                 connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
                 connection.execute("BEGIN")
                 connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
                 _insert_block(connection, genesis)
+                connection.executemany(
+                    "INSERT INTO state VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    ((*key, found.value, found.metadata, *found.version) for key, found in state),
+                )
                 connection.execute("COMMIT")
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            _make_durable(draft)
             draft.replace(path)
             return cls._connected(path, lock)
         except BaseException:
@@ -152,7 +173,9 @@ class LedgerStore:
     @classmethod
     def _connected(cls, path: Path, lock: int) -> "LedgerStore":
         with _translated("open"):
-            return cls(path, lock, _connect(path), _connect(path))
+            writer = _connect(path)
+            writer.execute(_METADATA_INDEX)
+            return cls(path, lock, writer, _connect(path))
 
     def close(self) -> None:
         """Close the file and release the lock; safe to call twice."""
@@ -239,6 +262,18 @@ class LedgerStore:
             "SELECT value, metadata, block, position FROM state WHERE namespace = ? AND collection = ? AND key = ?", key
         )
         return None if row is None else VersionedValue(row[0], row[1], Version(row[2], row[3]))
+
+    def metadata(self, key: StateKey) -> bytes:
+        """The metadata of a public or hashed key, empty without any or without the key.
+
+        Few keys have some, and these have an index of their own: a key without is looked up in next to nothing.
+        """
+        row = self._query_one(
+            "SELECT metadata FROM state INDEXED BY state_with_metadata "
+            "WHERE namespace = ? AND collection = ? AND key = ? AND length(metadata) > 0",
+            key,
+        )
+        return b"" if row is None else bytes(row[0])
 
     def state_range(
         self, namespace: str, start: bytes, end: bytes | None, limit: int
@@ -400,6 +435,14 @@ def _take_lock(path: Path) -> int:
         os.close(lock)
         raise LedgerBusyError(f"another process has {path.name} open: stop that network first") from error
     return lock
+
+
+def _make_durable(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _remove(path: Path) -> None:

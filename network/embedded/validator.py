@@ -108,7 +108,7 @@ class BlockValidator:
         Other tasks run in between; the ledger must not commit meanwhile.
         """
         number = block.header.number
-        endorsements = EndorsementValidator(self._ledger.get, self._definitions, config)
+        endorsements = EndorsementValidator(self._ledger.metadata, self._definitions, config)
         result = ValidatedBlock()
         for position, envelope in enumerate(block.data.data):
             if position % _PAUSE_EVERY == _PAUSE_EVERY - 1:

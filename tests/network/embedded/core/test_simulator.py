@@ -14,6 +14,7 @@ from goldengrain.network.embedded.channel import Channel
 from goldengrain.network.embedded.errors import SimulationError
 from goldengrain.network.embedded.simulator import TxSimulator
 from goldengrain.network.embedded.state import Version
+from goldengrain.network.embedded.store import LedgerStore
 from goldengrain.network.signature_policy import parse_signature_policy
 from tests.network.embedded.core.kit import CHAINCODE, Consortium, put
 
@@ -134,28 +135,48 @@ async def test_the_same_range_is_recorded_once(filled: Channel) -> None:
 
 async def test_a_bookmark_reads_nothing(filled: Channel) -> None:
     def work(s: TxSimulator) -> None:
-        rows = s.range(CHAINCODE, "k000", "k004", paginated=True)
+        rows = s.range(CHAINCODE, "k000", "k004", page_size=10)
         assert [rows.next(), rows.next()] == [("k000", b"x"), ("k001", b"x")]
         assert rows.bookmark() == "k002"
         rows.close()
-        last = s.range(CHAINCODE, "k118", "", paginated=True)
+        last = s.range(CHAINCODE, "k118", "", page_size=10)
         assert [last.next(), last.next(), last.bookmark()] == [("k118", b"x"), ("k119", b"x"), ""]
 
     first, _ = simulate(filled, work)[0].public.range_queries_info
     assert (first.end_key, first.itr_exhausted) == ("k001", False)
 
 
+async def test_a_page_reads_no_more_of_the_file_than_it_holds_and_its_bookmark(
+    filled: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[int] = []
+    reading = LedgerStore.state_range
+
+    def read(store: LedgerStore, namespace: str, start: bytes, end: bytes | None, limit: int) -> object:
+        limits.append(limit)
+        return reading(store, namespace, start, end, limit)
+
+    monkeypatch.setattr(LedgerStore, "state_range", read)
+    simulator = filled.simulator("tx", "Org1MSP")
+    rows = simulator.range(CHAINCODE, "", "", page_size=10)
+    assert [rows.next() for _ in range(10)][-1] == ("k009", b"x")
+    assert rows.bookmark() == "k010"
+    assert limits == [11]
+    assert [rows.next() for _ in range(30)][-1] == ("k039", b"x")  # who reads on gets the rest
+    simulator.done()
+
+
 async def test_pages_and_writes_exclude_each_other(filled: Channel) -> None:
     simulator = filled.simulator("txid", "Org1MSP")
     simulator.put_state(CHAINCODE, "a", b"1")
     with pytest.raises(SimulationError) as caught:
-        simulator.range(CHAINCODE, "", "", paginated=True)
+        simulator.range(CHAINCODE, "", "", page_size=10)
     assert str(caught.value) == (
         "txid [txid]: unsuppored transaction. Paginated queries are supported only in a read-only transaction"
     )
     simulator.done()
     other = filled.simulator("txid", "Org1MSP")
-    other.range(CHAINCODE, "", "", paginated=True)
+    other.range(CHAINCODE, "", "", page_size=10)
     writes: list[Callable[[], None]] = [
         lambda: other.put_state(CHAINCODE, "a", b"1"),
         lambda: other.delete_state(CHAINCODE, "a"),

@@ -15,6 +15,7 @@ from goldengrain.network.embedded.blocks import P256_ORDER
 from goldengrain.network.embedded.channel import Channel
 from goldengrain.network.embedded.endorsement import VALIDATION_PARAMETER
 from goldengrain.network.embedded.simulator import TxSimulator
+from goldengrain.network.embedded.state import StateKey, decode_metadata
 from goldengrain.network.signature_policy import parse_signature_policy
 from tests.network.embedded.core.kit import CHAINCODE, Consortium, Prepared, collection, increment, put
 
@@ -347,6 +348,24 @@ async def test_metadata_raise_the_version_and_keep_the_value(consortium: Consort
     again = channel.ledger.get_state(CHAINCODE, "key")
     assert again is not None
     assert again.metadata == b""
+
+
+async def test_metadata_are_looked_up_alone_at_any_height(consortium: Consortium, channel: Channel) -> None:
+    key, none = StateKey(CHAINCODE, "", b"key"), StateKey(CHAINCODE, "", b"other")
+    annotate = lambda s: s.set_state_metadata(CHAINCODE, "key", {"name": b"1"})  # noqa: E731
+    await consortium.submit(channel, put("key", "x"))
+    before = channel.ledger.snapshot()
+    await consortium.submit(channel, annotate)
+    after = channel.ledger.snapshot()
+    await consortium.submit(channel, lambda s: s.delete_state(CHAINCODE, "key"))
+    assert decode_metadata(after.metadata(key)) == {"name": b"1"}
+    assert before.metadata(key) == channel.ledger.metadata(key) == channel.ledger.metadata(none) == b""
+    await consortium.submit(channel, put("key", "x"))
+    await consortium.submit(channel, annotate)
+    for _ in range(2):
+        assert decode_metadata(channel.ledger.metadata(key)) == {"name": b"1"}
+        assert channel.ledger.metadata(none) == b""
+        channel.ledger.forget_cached()
 
 
 async def test_metadata_of_a_missing_key_store_nothing(consortium: Consortium, channel: Channel) -> None:
