@@ -73,7 +73,6 @@ def _unhandled(failure: BaseException, tx_id: str) -> Response:
     frames = "".join(traceback.format_tb(failure.__traceback__)).rstrip()
     name = type(failure).__name__
     logger.error("unhandled %s in transaction %s (its text is left out, it may be secret)\n%s", name, tx_id, frames)
-    logger.debug("transaction %s", tx_id, exc_info=failure)
     return error(f"unhandled {name} in the chaincode: see its log for transaction {tx_id}")
 
 

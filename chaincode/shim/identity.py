@@ -4,6 +4,7 @@ The peer has checked the certificate against the organisation's MSP before the c
 verifies anything again. Attributes are Fabric CA's: JSON under X.509 extension 1.2.3.4.5.6.7.8.1.
 """
 
+import base64
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +15,12 @@ from cryptography.x509.oid import NameOID
 from fabric_protos.msp import identities_pb2
 from google.protobuf.message import DecodeError
 
-from goldengrain.chaincode.shim.errors import InvalidArgument
+from goldengrain.chaincode.shim.distinguished_names import text_of
+from goldengrain.chaincode.shim.errors import InvalidArgument, Unauthorized
 
 ATTRIBUTES_OID = x509.ObjectIdentifier("1.2.3.4.5.6.7.8.1")
+NODE_OUS = ("client", "peer", "admin", "orderer")
+"""What NodeOUs call the four kinds of identities, unless an MSP is configured to call them otherwise."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,20 @@ class ClientIdentity:
         return tuple(str(value.value) for value in values)
 
     @cached_property
+    def node_ou(self) -> str | None:
+        """Kind of the identity by its OU: `client`, `peer`, `admin` or `orderer`; None without such an OU."""
+        return next((kind for kind in NODE_OUS if kind in self.organizational_units), None)
+
+    @cached_property
+    def id(self) -> str:
+        """Name that stays the same when the certificate is renewed: base64 of `x509::<subject>::<issuer>`.
+
+        Unique within an MSP only: keep it together with `msp_id`. The same as Go's `cid.GetID`.
+        """
+        subject, issuer = text_of(self.certificate.subject), text_of(self.certificate.issuer)
+        return base64.b64encode(f"x509::{subject}::{issuer}".encode()).decode()
+
+    @cached_property
     def common_name(self) -> str:
         """The subject's CN, or the empty string."""
         values = self.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
@@ -76,3 +94,13 @@ class ClientIdentity:
             return {str(name): str(text) for name, text in attributes.items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidArgument("the certificate's attribute extension is malformed") from error
+
+    def require_attribute(self, name: str, value: str) -> None:
+        """Raise Unauthorized unless the certificate has this attribute with this value."""
+        if self.attributes.get(name) != value:
+            raise Unauthorized(f"this takes a certificate with the attribute {name}={value}")
+
+    def require_node_ou(self, *kinds: str) -> None:
+        """Raise Unauthorized unless the identity is of one of these kinds (`node_ou`)."""
+        if self.node_ou not in kinds:
+            raise Unauthorized(f"this takes a certificate with the OU {' or '.join(kinds)}")

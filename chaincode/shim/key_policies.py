@@ -7,6 +7,8 @@ peer without an error; one that is no policy commits and then makes every change
 that do not parse are refused before they leave.
 """
 
+from collections.abc import Mapping
+
 from fabric_protos.common import policies_pb2
 from fabric_protos.msp import msp_principal_pb2
 from google.protobuf.message import DecodeError
@@ -23,25 +25,87 @@ _ROLES = {
 }
 
 
+class KeyPolicy:
+    """A key's endorsement policy to be put together and changed: one identity of each named organisation signs.
+
+    policy = KeyPolicy.from_bytes(await stub.validation_parameter(key))
+    policy.add("Org4MSP")
+    policy.remove("Org1MSP")
+    await stub.set_validation_parameter(key, policy.to_bytes())
+    """
+
+    def __init__(self, roles: Mapping[str, str] | None = None) -> None:
+        """Begin with roles by MSP id, or with nobody."""
+        self._roles: dict[str, str] = {}
+        for msp_id, role in (roles or {}).items():
+            self.add(msp_id, role=role)
+
+    @classmethod
+    def from_bytes(cls, policy: bytes | None) -> "KeyPolicy":
+        """Read a policy in which everybody named signs; None has nobody yet.
+
+        Raises InvalidArgument for any other policy: adding somebody to "two of three" would have no one meaning.
+        """
+        if policy is None:
+            return cls()
+        envelope = parse(policy)
+        rules, needed = envelope.rule.n_out_of.rules, envelope.rule.n_out_of.n
+        signers = sorted(rule.signed_by for rule in rules if rule.WhichOneof("Type") == "signed_by")
+        if needed != len(rules) or signers != list(range(len(envelope.identities))):
+            raise InvalidArgument("this policy does not ask all whom it names: make a new one with signed_by()")
+        return cls(dict(_named(principal) for principal in envelope.identities))
+
+    @property
+    def organizations(self) -> list[str]:
+        """MSP ids, sorted."""
+        return sorted(self._roles)
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """Which role of an organisation signs, by MSP id."""
+        return dict(self._roles)
+
+    def add(self, *msp_ids: str, role: str = "PEER") -> None:
+        """Ask these organisations too. Raises InvalidArgument for an unknown role or an empty id."""
+        if role not in _ROLES:
+            raise InvalidArgument(f"unknown role {role!r}: one of {', '.join(_ROLES)}")
+        if "" in msp_ids:
+            raise InvalidArgument("an organisation is named by its MSP id, which is not empty")
+        self._roles.update(dict.fromkeys(msp_ids, role))
+
+    def remove(self, *msp_ids: str) -> None:
+        """Ask these organisations no longer; those that are not asked anyway are no error."""
+        for msp_id in msp_ids:
+            self._roles.pop(msp_id, None)
+
+    def to_bytes(self, at_least: int | None = None) -> bytes:
+        """The policy's bytes: `at_least` of the organisations, all unless told otherwise.
+
+        Raises InvalidArgument if nobody is named, or for a number that cannot be met.
+        """
+        needed = len(self._roles) if at_least is None else at_least
+        if not self._roles:
+            raise InvalidArgument("a key-level policy needs at least one organisation's MSP id")
+        if not 1 <= needed <= len(self._roles):
+            raise InvalidArgument(f"at_least={needed} cannot be met by {len(self._roles)} organisation(s)")
+        rules = [policies_pb2.SignaturePolicy(signed_by=index) for index in range(len(self._roles))]
+        envelope = policies_pb2.SignaturePolicyEnvelope(
+            rule=policies_pb2.SignaturePolicy(
+                n_out_of=policies_pb2.SignaturePolicy.NOutOf(n=needed, rules=rules),
+            ),
+            identities=[_role_principal(msp_id, _ROLES[self._roles[msp_id]]) for msp_id in self.organizations],
+        )
+        return envelope.SerializeToString(deterministic=True)
+
+
 def signed_by(*msp_ids: str, at_least: int | None = None, role: str = "PEER") -> bytes:
     """Policy bytes: `at_least` (all, unless told otherwise) of these organisations, each by one identity of `role`.
 
     Raises InvalidArgument for no organisation, an unknown role, or a number that cannot be met.
     """
-    organizations = sorted(set(msp_ids))
-    needed = len(organizations) if at_least is None else at_least
-    if not organizations or "" in organizations:
-        raise InvalidArgument("a key-level policy needs at least one organisation's MSP id")
-    if not 1 <= needed <= len(organizations):
-        raise InvalidArgument(f"at_least={needed} cannot be met by {len(organizations)} organisation(s)")
-    if role not in _ROLES:
-        raise InvalidArgument(f"unknown role {role!r}: one of {', '.join(_ROLES)}")
-    rules = [policies_pb2.SignaturePolicy(signed_by=index) for index in range(len(organizations))]
-    envelope = policies_pb2.SignaturePolicyEnvelope(
-        rule=policies_pb2.SignaturePolicy(n_out_of=policies_pb2.SignaturePolicy.NOutOf(n=needed, rules=rules)),
-        identities=[_role_principal(msp_id, _ROLES[role]) for msp_id in organizations],
-    )
-    return envelope.SerializeToString(deterministic=True)
+    policy = KeyPolicy()
+    policy.add(*msp_ids, role=role)
+    return policy.to_bytes(at_least)
 
 
 def organizations_of(policy: bytes) -> list[str]:
@@ -71,3 +135,10 @@ def _role_principal(
         principal_classification=msp_principal_pb2.MSPPrincipal.ROLE,
         principal=msp_principal_pb2.MSPRole(msp_identifier=msp_id, role=role).SerializeToString(),
     )
+
+
+def _named(principal: msp_principal_pb2.MSPPrincipal) -> tuple[str, str]:
+    if principal.principal_classification != msp_principal_pb2.MSPPrincipal.ROLE:
+        raise InvalidArgument("this policy names more than roles of organisations: make a new one with signed_by()")
+    role = msp_principal_pb2.MSPRole.FromString(principal.principal)
+    return role.msp_identifier, msp_principal_pb2.MSPRole.MSPRoleType.Name(role.role)

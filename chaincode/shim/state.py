@@ -8,7 +8,13 @@ from fabric_protos.peer.chaincode_shim_pb2 import ChaincodeMessage
 from goldengrain.chaincode.shim import key_policies, queries
 from goldengrain.chaincode.shim.errors import InvalidArgument, PeerRefused
 from goldengrain.chaincode.shim.exchange import Exchange
-from goldengrain.chaincode.shim.keys import check_key, check_range, composite_range
+from goldengrain.chaincode.shim.keys import (
+    all_composite_range,
+    check_collection,
+    check_key,
+    check_range,
+    composite_range,
+)
 from goldengrain.chaincode.shim.queries import KV, QueryIterator
 from goldengrain.chaincode.shim.writes import WriteBuffer
 
@@ -59,6 +65,10 @@ class StateSpace:
     def range_composite(self, object_type: str, attributes: Sequence[str] = ()) -> QueryIterator[KV]:
         """Read composite keys whose first parts are these."""
         return self._range(*composite_range(object_type, attributes))
+
+    def range_all_composite(self) -> QueryIterator[KV]:
+        """Read all composite keys."""
+        return self._range(*all_composite_range())
 
     def query(self, query: str) -> QueryIterator[KV]:
         """Run a rich query (CouchDB's JSON; peers on LevelDB refuse). Not checked at commit: for reading only."""
@@ -114,9 +124,7 @@ class PrivateData(StateSpace):
     """
 
     def __init__(self, exchange: Exchange, writes: WriteBuffer, collection: str) -> None:
-        if not collection:
-            raise InvalidArgument("a private data collection needs a name")
-        super().__init__(exchange, writes, collection)
+        super().__init__(exchange, writes, check_collection(collection))
 
     async def hash(self, key: str) -> bytes | None:
         """Read the SHA-256 of the committed value, also where the value may not be had; None if there is none."""

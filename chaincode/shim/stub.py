@@ -160,6 +160,14 @@ class ChaincodeStub:
         """Read a page of `range_composite`; like `range_page`."""
         return await self._page(*keys.composite_range(object_type, attributes), page_size, bookmark)
 
+    def range_all_composite(self) -> QueryIterator[KV]:
+        """Read all composite keys, whatever their object type."""
+        return self._state.range_all_composite()
+
+    async def range_all_composite_page(self, page_size: int, bookmark: str = "") -> Page:
+        """Read a page of `range_all_composite`; like `range_page`."""
+        return await self._page(*keys.all_composite_range(), page_size, bookmark)
+
     def query(self, query: str) -> QueryIterator[KV]:
         """Run a rich query, on peers that have CouchDB. Not checked again at commit: never base a write on it."""
         return self._state.query(query)
@@ -202,8 +210,15 @@ class ChaincodeStub:
         return keys.split_composite_key(key)
 
     def private_data(self, collection: str) -> PrivateData:
-        """Open a private data collection. Raises InvalidArgument without a name."""
+        """Open a private data collection. Raises InvalidArgument for a name that no collection can have."""
         return PrivateData(self._exchange, self._writes, collection)
+
+    def organization_data(self, msp_id: str) -> PrivateData:
+        """Open the collection that an organisation has for itself (`_implicit_org_<MSP id>`), which nobody defines.
+
+        Every peer takes writes and reads hashes, only the organisation's own has the values.
+        """
+        return PrivateData(self._exchange, self._writes, keys.implicit_collection(msp_id))
 
     # Events and other chaincodes
 
@@ -222,8 +237,8 @@ class ChaincodeStub:
         On this channel its reads and writes join this transaction's, even where it answers with an error (callees on
         this shim write nothing then); on another channel it only reads. Raises PeerRefused if it cannot be called.
         """
-        if not name:
-            raise InvalidArgument("invoke_chaincode needs a chaincode's name")
+        if not name or "/" in name:
+            raise InvalidArgument("invoke_chaincode needs a chaincode's name; the channel is an argument of its own")
         spec = chaincode_pb2.ChaincodeSpec(
             chaincode_id=chaincode_pb2.ChaincodeID(name=f"{name}/{channel}" if channel else name),
             input=chaincode_pb2.ChaincodeInput(args=args),
@@ -233,6 +248,11 @@ class ChaincodeStub:
         if answer.type != ChaincodeMessage.COMPLETED:
             raise PeerRefused(f"{name} failed: {answer.payload.decode(errors='replace')}")
         return Response.from_proto(ResponseProto.FromString(answer.payload))
+
+    @property
+    def writes(self) -> int:
+        """How many writes are kept, to be sent when the chaincode has answered."""
+        return len(self._writes)
 
     async def flush_writes(self) -> None:
         """Send the writes that are kept. The shim does it by itself; before that only to see the peer's objections."""

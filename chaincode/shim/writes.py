@@ -20,6 +20,9 @@ class WriteBuffer:
     def __init__(self) -> None:
         self._records: list[WriteRecord] = []
 
+    def __len__(self) -> int:
+        return len(self._records)
+
     def put(self, collection: str, key: str, value: bytes) -> None:
         """PUT_STATE."""
         self._add(WriteRecord(type=WriteRecord.PUT_STATE, key=key, value=value, collection=collection))

@@ -1,39 +1,18 @@
+import base64
 import json
-from datetime import UTC, datetime
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from fabric_protos.msp import identities_pb2
 
-from goldengrain.chaincode.shim import ClientIdentity, InvalidArgument
-from goldengrain.chaincode.shim.identity import ATTRIBUTES_OID
+from goldengrain.chaincode.shim import ClientIdentity, InvalidArgument, Unauthorized
+from tests.chaincode.shim.identities import certificate_of, name_of
 
 
 def certificate(attributes: bytes | None = None) -> bytes:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "client"),
-            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "sales"),
-            x509.NameAttribute(NameOID.COMMON_NAME, "alice"),
-        ]
-    )
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(7)
-        .not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))
-        .not_valid_after(datetime(2036, 1, 1, tzinfo=UTC))
-    )
-    if attributes is not None:
-        builder = builder.add_extension(x509.UnrecognizedExtension(ATTRIBUTES_OID, attributes), critical=False)
-    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+    return certificate_of(name_of("alice", ("client", "sales")), attributes).public_bytes(Encoding.PEM)
 
 
 def identity(pem: bytes, msp_id: str = "Org1MSP") -> ClientIdentity:
@@ -70,3 +49,39 @@ def test_a_creator_that_is_none_is_refused(creator: bytes) -> None:
 def test_an_identity_without_a_certificate_is_refused_where_one_is_asked_for() -> None:
     with pytest.raises(InvalidArgument):
         _ = identity(b"idemix").certificate
+
+
+def test_an_identity_has_an_id_that_outlives_its_certificate() -> None:
+    assert base64.b64decode(identity(certificate()).id) == (
+        b"x509::CN=alice,OU=client+OU=sales::CN=alice,OU=client+OU=sales"
+    )
+    assert identity(certificate()).id == identity(certificate()).id
+
+
+def test_an_id_is_spelt_as_go_spells_it() -> None:
+    parts = [
+        (NameOID.COUNTRY_NAME, "US"),
+        (NameOID.STATE_OR_PROVINCE_NAME, "North Carolina"),
+        (NameOID.ORGANIZATION_NAME, "Hyper, ledger"),
+        (NameOID.EMAIL_ADDRESS, "left@out"),
+        (NameOID.COMMON_NAME, "not this"),
+        (NameOID.COMMON_NAME, " #a+b"),
+    ]
+    subject = x509.Name([x509.NameAttribute(oid, value) for oid, value in parts])
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "#ca")])
+    pem = certificate_of(subject, None, issuer).public_bytes(Encoding.PEM)
+    assert base64.b64decode(identity(pem).id).decode() == (
+        "x509::CN=\\ #a\\+b,ST=North Carolina,O=Hyper\\, ledger,C=US::CN=\\#ca"
+    )
+
+
+def test_kinds_and_attributes_can_be_asked_for() -> None:
+    sender = identity(certificate(json.dumps({"attrs": {"role": "buyer"}}).encode()))
+    assert sender.node_ou == "client"
+    sender.require_node_ou("admin", "client")
+    sender.require_attribute("role", "buyer")
+    with pytest.raises(Unauthorized, match="role=seller"):
+        sender.require_attribute("role", "seller")
+    with pytest.raises(Unauthorized, match="admin or peer"):
+        sender.require_node_ou("admin", "peer")
+    assert identity(certificate_of(name_of("bob")).public_bytes(Encoding.PEM)).node_ou is None

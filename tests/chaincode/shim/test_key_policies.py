@@ -1,6 +1,6 @@
 import pytest
 
-from goldengrain.chaincode.shim import InvalidArgument, organizations_of, signed_by
+from goldengrain.chaincode.shim import InvalidArgument, KeyPolicy, organizations_of, signed_by
 from goldengrain.chaincode.shim.key_policies import parse
 
 
@@ -32,3 +32,32 @@ def test_a_policy_that_nobody_can_meet_is_refused(organizations: tuple[str, ...]
 def test_bytes_that_would_lock_a_key_for_good_are_refused(raw: bytes) -> None:
     with pytest.raises(InvalidArgument):
         parse(raw)
+
+
+def test_a_policy_is_read_changed_and_written_again() -> None:
+    policy = KeyPolicy.from_bytes(signed_by("Org1MSP", "Org2MSP"))
+    policy.add("Org3MSP")
+    policy.remove("Org2MSP", "Org9MSP")
+    assert policy.organizations == ["Org1MSP", "Org3MSP"]
+    assert policy.to_bytes() == signed_by("Org3MSP", "Org1MSP")
+
+
+def test_a_policy_begins_with_nobody_and_knows_who_signs_as_what() -> None:
+    policy = KeyPolicy.from_bytes(None)
+    assert policy.organizations == []
+    with pytest.raises(InvalidArgument):
+        policy.to_bytes()
+    policy.add("B", role="MEMBER")
+    policy.add("A")
+    assert policy.roles == {"A": "PEER", "B": "MEMBER"}
+    assert KeyPolicy.from_bytes(policy.to_bytes()).roles == policy.roles
+    assert KeyPolicy(policy.roles).to_bytes() == policy.to_bytes()
+
+
+def test_a_policy_of_another_form_is_not_changed_into_something_else() -> None:
+    with pytest.raises(InvalidArgument, match="does not ask all"):
+        KeyPolicy.from_bytes(signed_by("A", "B", "C", at_least=2))
+    other = parse(signed_by("A"))
+    other.identities[0].principal_classification = 1
+    with pytest.raises(InvalidArgument, match="more than roles"):
+        KeyPolicy.from_bytes(other.SerializeToString())

@@ -16,6 +16,7 @@ from goldengrain.chaincode.shim import (
     Timestamp,
     composite_key,
     error,
+    implicit_collection,
     signed_by,
 )
 from goldengrain.chaincode.shim.writes import MAX_BATCH_BYTES
@@ -214,6 +215,30 @@ async def test_composite_keys_are_found_by_their_first_parts(network: Network) -
     assert (await network.run(body, ledger=state)).response.status == 200
 
 
+async def test_all_composite_keys_are_found_and_nothing_else(network: Network) -> None:
+    keys = [composite_key("a", ["1"]), composite_key("b", ["ä"]), composite_key("\U0010fffe", [])]
+
+    async def body(stub: ChaincodeStub) -> None:
+        assert [item.key async for item in stub.range_all_composite()] == keys
+        page = await stub.range_all_composite_page(2)
+        assert ([item.key for item in page.items], page.bookmark) == (keys[:2], keys[2])
+        assert [item.key for item in (await stub.range_all_composite_page(2, page.bookmark)).items] == keys[2:]
+
+    state = ledger(own=b"1", **{"\x01": b"1"}, **dict.fromkeys(keys, b"1"))
+    outcome = await network.run(body, ledger=state)
+    assert outcome.response.status == 200, outcome.response.message
+
+
+async def test_an_organisations_own_collection_needs_no_definition(network: Network) -> None:
+    async def body(stub: ChaincodeStub) -> None:
+        await stub.organization_data("Org1MSP").put("k", b"v")
+        assert stub.private_data("_implicit_org_Org1MSP").collection == implicit_collection("Org1MSP")
+
+    state = Ledger(collections=frozenset({"_implicit_org_Org1MSP"}))
+    outcome = await network.run(body, ledger=state)
+    assert outcome.transaction.writes == [("put", "_implicit_org_Org1MSP", "k", b"v")], outcome.response.message
+
+
 async def test_private_data_is_read_from_its_collection(network: Network) -> None:
     async def body(stub: ChaincodeStub) -> None:
         private = stub.private_data("colA")
@@ -308,14 +333,19 @@ async def test_what_fabric_would_quietly_turn_into_something_else_is_refused(net
         for size in (0, -1, 2**31):
             with pytest.raises(InvalidArgument):
                 await stub.range_page("", "", size)
+        for collection in ("", "_own", "_implicit_org_", "a b", "a/b", "a\x00", "ä"):
+            with pytest.raises(InvalidArgument):
+                stub.private_data(collection)
         with pytest.raises(InvalidArgument):
-            stub.private_data("")
+            stub.organization_data("")
         with pytest.raises(InvalidArgument):
             stub.set_event("")
         with pytest.raises(InvalidArgument):
             stub.query("")
         with pytest.raises(InvalidArgument):
             await stub.invoke_chaincode("", [])
+        with pytest.raises(InvalidArgument):
+            await stub.invoke_chaincode("other/channel", [])
 
     outcome = await network.run(body)
     assert (outcome.response.status, outcome.transaction.requests) == (200, [])
