@@ -56,14 +56,25 @@ class Names:
     tasks: dict[str, Task] = field(default_factory=dict)
     orders: dict[str, Order] = field(default_factory=dict)
     proposals: dict[str, str] = field(default_factory=dict)
+    ids: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+    def add_task(self, name: str, task: Task) -> None:
+        self.tasks[name], self.ids["task", name] = task, task.id
+
+    def add_offer(self, name: str, order: Order) -> None:
+        self.orders[name], self.ids["offer", name] = order, order.offer_id
 
     def task(self, name: str) -> bytes:
         """A task's id, or one that no task has."""
-        return self.tasks[name].id if name in self.tasks else objects.word(f"no task {name}")
+        return self.ids.get(("task", name)) or objects.word(f"no task {name}")
 
     def offer(self, name: str) -> bytes:
         """An offer's id, or one that no offer has."""
-        return self.orders[name].offer_id if name in self.orders else objects.word(f"no offer {name}")
+        return self.ids.get(("offer", name)) or objects.word(f"no offer {name}")
+
+    def task_of(self, order: Order) -> Task:
+        """The task of an order."""
+        return next(self.tasks[name] for name in self.tasks if self.task(name) == order.task)
 
     def proposal(self, name: str) -> str:
         """A proposal's id, or one that no proposal has."""
@@ -193,7 +204,8 @@ class FabricLedger(ABC):
         budget = command.slots * command.schedule.top_price
         command = replace(command, coins=self._coins(step, budget + pricing.share_up(budget, policy.audit_bond)))
         self.submit(step.sender, command, at)
-        self.names.tasks[step["task"]] = command.task(self.channel, self.contract, self.account(step.sender), policy)
+        task = command.task(self.channel, self.contract, self.account(step.sender), policy)
+        self.names.add_task(step["task"], task)
 
     def _shut_task(self, step: Step, at: int) -> None:
         self.submit(step.sender, c.ShutTask(self.names.task(step["task"])), at)
@@ -230,7 +242,7 @@ class FabricLedger(ABC):
         )
         self.submit(step.sender, command, at)
         assert task is not None
-        self.names.orders[name] = command.order(task, self.account(step.sender))
+        self.names.add_offer(name, command.order(task, self.account(step.sender)))
 
     def _withdraw_offer(self, step: Step, at: int) -> None:
         self.submit(step.sender, c.WithdrawOffer(self.names.offer(step["offer"])), at)
@@ -245,7 +257,7 @@ class FabricLedger(ABC):
 
     def _claim(self, step: Step, at: int) -> None:
         order = self.names.orders.get(step["offer"])
-        task = self._task_of(order) if order is not None else None
+        task = self.names.task_of(order) if order is not None else None
         coins = self._coins(step, task.terms.deposit if task is not None else 0)
         enclave = objects.enclave_id(step["enclave"])
         command = c.Claim(self.names.offer(step["offer"]), enclave, step["lease"], coins, step["slot"])
@@ -270,23 +282,20 @@ class FabricLedger(ABC):
 
     def _signed(self, step: Step, record: ClaimRecord, result: Result, enclave: str) -> Signing:
         order = self.names.orders[step["offer"]]
-        task = self._task_of(order)
-        best = self._best_passed(order)
+        task = self.names.task_of(order)
+        best = self.best_passed(order)
         ticket = Ticket.of(
             order, record.claim, objects.BUNDLE, threshold(task.schedule.pairs, task.eta, best, order.reserve)
         )
         return Signing.of(Report.of(task, order, ticket, result), ticket, enclave, step["tamper"], task.eta)
 
-    def _task_of(self, order: Order) -> Task:
-        return next(task for task in self.names.tasks.values() if task.id == order.task)
-
-    def _best_passed(self, order: Order) -> int | None:
+    def best_passed(self, order: Order) -> int | None:
         """The best score that passed of the organisation in the task, from its offers."""
         mine = self._organization(order.developer)
         scores = []
-        for other in self.names.orders.values():
+        for name, other in self.names.orders.items():
             if other.task == order.task and self._organization(other.developer) == mine:
-                record = self.offer_record(other.offer_id)
+                record = self.offer_record(self.names.offer(name))
                 if record is not None and record.lock is not None:
                     scores.append(record.lock.score)
         return max(scores, default=None)

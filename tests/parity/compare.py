@@ -1,0 +1,147 @@
+"""Two ledgers under the same steps: what is looked at after each, and the first thing in which they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from tests.parity import differences
+from tests.parity.ledger import ACCOUNTS, TREASURY, Ledger, Outcome, Step
+
+OWNERS = (*ACCOUNTS, TREASURY)
+
+
+@dataclass(frozen=True)
+class View:
+    """What a ledger shows: by name, states and prices of offers, states of slots and of test sets, what owners own."""
+
+    states: dict[str, str | None]
+    prices: dict[str, int | None]
+    slots: dict[str, str | None]
+    datasets: dict[str, str | None]
+    totals: dict[str, int]
+    held: int
+
+    def differences(self, other: View) -> list[str]:
+        """Say in what two views differ; nothing where they don't."""
+        found = [] if self.held == other.held else [f"held: {self.held} and {other.held}"]
+        for name in ("states", "prices", "slots", "datasets", "totals"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                found += [f"{name} {one}: {mine[one]} and {theirs[one]}" for one in mine if mine[one] != theirs[one]]
+        return found
+
+
+@dataclass
+class Cast:
+    """Names that steps have made so far: what there is to look at."""
+
+    tasks: dict[str, int] = field(default_factory=dict)
+    """Each with its number of slots."""
+    offers: list[str] = field(default_factory=list)
+
+    def add(self, step: Step) -> None:
+        """Note what an accepted step has made."""
+        if step.command == "OpenTask":
+            self.tasks[step["task"]] = step["slots"]
+        elif step.command == "SubmitOffer" and step["offer"] not in self.offers:
+            self.offers.append(step["offer"])
+
+
+def view(ledger: Ledger, cast: Cast) -> View:
+    """Look at a ledger."""
+    return View(
+        states={one: ledger.state(one) for one in cast.offers},
+        prices={one: ledger.price(one) for one in cast.offers},
+        slots={f"{one}/{i}": ledger.slot(one, i) for one, count in cast.tasks.items() for i in range(min(count, 16))},
+        datasets={one: ledger.dataset(one) for one in cast.tasks},
+        totals={one: ledger.total(one) for one in OWNERS},
+        held=ledger.held(),
+    )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where two ledgers parted: the index of the step, and what they said."""
+
+    index: int
+    step: Step
+    outcomes: tuple[Outcome, Outcome]
+    views: tuple[str, ...]
+
+    def __str__(self) -> str:
+        said = f"{self.outcomes[0]} and {self.outcomes[1]}" if self.outcomes[0] != self.outcomes[1] else ""
+        return f"step {self.index + 1}, {self.step}: " + "; ".join(filter(None, (said, *self.views)))
+
+
+@dataclass
+class Pair:
+    """Two ledgers that are told the same. `first` is the one whose word counts."""
+
+    first: Ledger
+    second: Ledger
+    cast: Cast = field(default_factory=Cast)
+    steps: list[Step] = field(default_factory=list)
+
+    def reset(self) -> None:
+        """Put both back to the start."""
+        self.first.reset()
+        self.second.reset()
+        self.cast, self.steps = Cast(), []
+
+    def run(self, step: Step) -> tuple[Outcome, Difference | None]:
+        """Give both a step; returns what the first said, and in what they differ."""
+        index = len(self.steps)
+        self.steps.append(step)
+        outcomes = self.first.run(step), self.second.run(step)
+        if outcomes[0].accepted:
+            self.cast.add(step)
+        if not same(outcomes):
+            return outcomes[0], Difference(index, step, outcomes, ())
+        views = view(self.first, self.cast).differences(view(self.second, self.cast))
+        return outcomes[0], Difference(index, step, outcomes, tuple(views)) if views else None
+
+
+def same(outcomes: tuple[Outcome, Outcome]) -> bool:
+    """Tell whether both accepted, or refused with codes that stand for the same."""
+    return differences.common_code(outcomes[0].code) == differences.common_code(outcomes[1].code)
+
+
+def first_difference(pair: Pair, steps: Iterable[Step]) -> Difference | None:
+    """Play steps from the start until the ledgers differ."""
+    pair.reset()
+    for step in steps:
+        _, found = pair.run(step)
+        if found is not None:
+            return found
+    return None
+
+
+def shrunk(pair: Pair, steps: Sequence[Step]) -> list[Step]:
+    """Leave out of steps whatever isn't needed for a difference; ever smaller pieces, until none can go."""
+    left, size = list(steps), max(1, len(steps) // 2)
+    while True:
+        before = len(left)
+        for start in range(len(left) - size, -1, -size):
+            fewer = left[:start] + left[start + size :]
+            found = first_difference(pair, fewer)
+            if found is not None:
+                left = fewer[: found.index + 1]
+        if size == 1 and len(left) == before:
+            return _plain(pair, left)
+        size = max(1, size // 2)
+
+
+def _plain(pair: Pair, steps: list[Step]) -> list[Step]:
+    """Leave out arguments whose default does as well."""
+    left = list(steps)
+    for index, step in enumerate(left):
+        for name in step.arguments:
+            fewer = {one: value for one, value in left[index].arguments.items() if one != name}
+            changed = [*left[:index], Step(step.command, step.sender, step.at, fewer), *left[index + 1 :]]
+            try:
+                if first_difference(pair, changed) is not None:
+                    left = changed
+            except KeyError:  # the argument is needed
+                continue
+    return left
