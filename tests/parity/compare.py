@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tests.parity import differences
 from tests.parity.ledger import ACCOUNTS, TREASURY, Ledger, Outcome, Step
 
 OWNERS = (*ACCOUNTS, TREASURY)
@@ -89,37 +88,44 @@ class Pair:
         self.second.reset()
         self.cast, self.steps = Cast(), []
 
-    def run(self, step: Step) -> tuple[Outcome, Difference | None]:
-        """Give both a step; returns what the first said, and in what they differ."""
+    def run(self, step: Step, look: bool = True) -> tuple[Outcome, Difference | None]:
+        """Give both a step, and look at what they show; returns what the first said, and in what they differ."""
         index = len(self.steps)
         self.steps.append(step)
         outcomes = self.first.run(step), self.second.run(step)
         if outcomes[0].accepted:
             self.cast.add(step)
-        if not same(outcomes):
+        if outcomes[0] != outcomes[1]:
             return outcomes[0], Difference(index, step, outcomes, ())
+        if not look:
+            return outcomes[0], None
         views = view(self.first, self.cast).differences(view(self.second, self.cast))
         return outcomes[0], Difference(index, step, outcomes, tuple(views)) if views else None
 
 
-def same(outcomes: tuple[Outcome, Outcome]) -> bool:
-    """Tell whether both accepted, or refused with codes that stand for the same."""
-    return differences.common_code(outcomes[0].code) == differences.common_code(outcomes[1].code)
-
-
-def first_difference(pair: Pair, steps: Iterable[Step]) -> Difference | None:
-    """Play steps from the start until the ledgers differ."""
+def first_difference(pair: Pair, steps: Sequence[Step]) -> Difference | None:
+    """Play steps from the start until the ledgers say different things, or show them at the end."""
     pair.reset()
     for step in steps:
-        _, found = pair.run(step)
+        _, found = pair.run(step, look=step is steps[-1])
         if found is not None:
             return found
     return None
 
 
 def shrunk(pair: Pair, steps: Sequence[Step]) -> list[Step]:
-    """Leave out of steps whatever isn't needed for a difference; ever smaller pieces, until none can go."""
-    left, size = list(steps), max(1, len(steps) // 2)
+    """Leave out of steps, of their arguments and of the time between them whatever isn't needed for a difference."""
+    left: list[Step] = list(steps)
+    while True:
+        before = left
+        left = _simpler(pair, _fewer(pair, left))
+        if left == before:
+            return left
+
+
+def _fewer(pair: Pair, steps: list[Step]) -> list[Step]:
+    """Leave out ever smaller pieces, until no single step can go."""
+    left, size = steps, max(1, len(steps) // 2)
     while True:
         before = len(left)
         for start in range(len(left) - size, -1, -size):
@@ -127,21 +133,32 @@ def shrunk(pair: Pair, steps: Sequence[Step]) -> list[Step]:
             found = first_difference(pair, fewer)
             if found is not None:
                 left = fewer[: found.index + 1]
-        if size == 1 and len(left) == before:
-            return _plain(pair, left)
-        size = max(1, size // 2)
+        if len(left) == before:
+            if size == 1:
+                return left
+            size = max(1, size // 2)
 
 
-def _plain(pair: Pair, steps: list[Step]) -> list[Step]:
-    """Leave out arguments whose default does as well."""
+def _simpler(pair: Pair, steps: list[Step]) -> list[Step]:
+    """Take for arguments their defaults, and for times the ones before, where that does as well."""
     left = list(steps)
-    for index, step in enumerate(left):
-        for name in step.arguments:
-            fewer = {one: value for one, value in left[index].arguments.items() if one != name}
-            changed = [*left[:index], Step(step.command, step.sender, step.at, fewer), *left[index + 1 :]]
+    for index in range(len(left)):
+        for name in (None, *left[index].arguments):
+            simpler = _simplified(left, index, name)
+            if simpler == left:
+                continue
             try:
-                if first_difference(pair, changed) is not None:
-                    left = changed
+                found = first_difference(pair, simpler)
             except KeyError:  # the argument is needed
                 continue
+            if found is not None and found.index == len(left) - 1:
+                left = simpler
     return left
+
+
+def _simplified(steps: list[Step], index: int, name: str | None) -> list[Step]:
+    """Leave out an argument of a step, or (None) the time since the one before."""
+    step = steps[index]
+    at = step.at if name is not None else (steps[index - 1].at if index else 0)
+    arguments = {one: value for one, value in step.arguments.items() if one != name}
+    return [*steps[:index], Step(step.command, step.sender, at, arguments), *steps[index + 1 :]]

@@ -12,7 +12,19 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from goldengrain.chaincode.protocol.errors import ContractError
+from goldengrain.chaincode.market.state import StateUnreadable
+from goldengrain.chaincode.protocol.errors import (
+    CollateralRefused,
+    Conflict,
+    ContractError,
+    Forbidden,
+    NotFound,
+    PolicyRefused,
+    QuoteRefused,
+    ReportRefused,
+    TaskStateRefuses,
+    TimeRefused,
+)
 
 
 class Reason(StrEnum):
@@ -20,37 +32,101 @@ class Reason(StrEnum):
 
     MONEY = "coins are spent whole and made by vote; ether has a balance, and payments are pulled"
     TIME = "endorsers hold a client's timestamp against their clocks (W); a block has one time (W = 0)"
-    QUOTES = "the chaincode verifies quotes; on the EVM governors vote an enclave's address in"
-    IDENTITY = "a certificate has an MSP, a NodeOU and duties; an address has what governors set for it"
-    INPUT = "arguments are parsed from JSON; calldata has types"
-    FOUNDING = "the first policy is a transaction; a contract has a constructor, and its policy fewer parts"
-    TEST_SETS = "what is kept for readers alone"
+    QUOTES = "the chaincode verifies quotes; on the EVM governors vote an enclave's keys in"
+    IDENTITY = "a certificate has an MSP id, a NodeOU and duties; an address has what governors set for it"
+    INPUT = "arguments are parsed from JSON, signatures from bytes; calldata has types"
+    STRUCTS = "the EVM keeps digests: who asks for a task or an offer brings all of it"
+    UPGRADE = "a chaincode is upgraded in place and reads what older ones wrote; a contract's code stays"
+    BRANCH = "a branch of the tree of errors, whose leaves are what is raised"
+    NEVER = "no rule raises it: what it names can't happen, or is another refusal first"
 
 
 COMMANDS: Mapping[str, Reason] = MappingProxyType(
     {
-        "Bootstrap": Reason.FOUNDING,
         "Transfer": Reason.MONEY,
         "PutCollateral": Reason.QUOTES,
         "Challenge": Reason.QUOTES,
     }
 )
-"""Commands of the chaincode's that the EVM contract doesn't have. `RegisterEnclave` is a vote there, and so are the
-accounts' organisations."""
+"""Commands of the chaincode's that the EVM contract doesn't have."""
+
+TRANSLATED: Mapping[str, Reason] = MappingProxyType({"RegisterEnclave": Reason.QUOTES})
+"""Commands that are something else there: a vote of two governors registers an enclave, with the same effect."""
+
+SETTING: Mapping[str, Reason] = MappingProxyType({"Bootstrap": Reason.STRUCTS})
+"""Commands that only the setting of both ledgers sends, each with the policy as its own ledger writes it."""
 
 ACTIONS: Mapping[str, Reason] = MappingProxyType({"mint": Reason.MONEY, "burn": Reason.MONEY})
 """What is voted on Fabric alone."""
 
+EVM_FUNCTIONS: Mapping[str, Reason] = MappingProxyType({"pull": Reason.MONEY, "spend": Reason.MONEY})
+"""Functions that only the EVM contract has: an account pulls what is due to it, a vote spends the treasury's."""
 
-def common_code(code: str | None) -> str | None:
-    """Return what an error's code is compared by: itself."""
-    return code
+EVM_ACTIONS: Mapping[str, Reason] = MappingProxyType(
+    {"ENROL": Reason.IDENTITY, "REGISTER": Reason.QUOTES, "SPEND": Reason.MONEY}
+)
+"""What is voted on the EVM alone: an account's organisation, an enclave, the treasury's money."""
+
+POLICY: Mapping[str, Reason] = MappingProxyType(
+    {
+        "window": Reason.TIME,
+        "challenge_age": Reason.QUOTES,
+        "roots": Reason.QUOTES,
+        "measurements": Reason.QUOTES,
+        "statuses": Reason.QUOTES,
+        "verifier": Reason.QUOTES,
+    }
+)
+"""Parts of the policy that the EVM's hasn't."""
+
+
+def _below(kind: type[ContractError]) -> frozenset[str]:
+    return frozenset({kind.code}).union(*(_below(one) for one in kind.__subclasses__()))
+
+
+CODES: Mapping[str, Reason] = MappingProxyType(
+    {
+        **dict.fromkeys(("COIN_NOT_FOUND", "AMOUNT_TOO_LARGE"), Reason.MONEY),
+        "CLOCK_REFUSED": Reason.TIME,
+        StateUnreadable.code: Reason.UPGRADE,
+        **dict.fromkeys(sorted(_below(CollateralRefused) | _below(QuoteRefused)), Reason.QUOTES),
+        **dict.fromkeys(("COLLATERAL_NOT_FOUND", "COLLATERAL_ROLLBACK"), Reason.QUOTES),
+        **dict.fromkeys(("CHALLENGE_NOT_FOUND", "CHALLENGE_USED", "FOREIGN_ORGANIZATION_REQUIRED"), Reason.QUOTES),
+        **dict.fromkeys(("ENCLAVE_MEASUREMENT_RETIRED", "ENCLAVE_STATUS_RETIRED"), Reason.QUOTES),
+        **dict.fromkeys(("CLIENT_REQUIRED", "DUTY_REFUSED", "POLICY_ORGANIZATIONS"), Reason.IDENTITY),
+        **dict.fromkeys(("UNKNOWN_COMMAND", "KEY_MALFORMED", "SIGNATURE_MALFORMED"), Reason.INPUT),
+        **dict.fromkeys(
+            (
+                one.code
+                for one in (
+                    ContractError,
+                    Conflict,
+                    Forbidden,
+                    NotFound,
+                    PolicyRefused,
+                    ReportRefused,
+                    TaskStateRefuses,
+                    TimeRefused,
+                )
+            ),
+            Reason.BRANCH,
+        ),
+        **dict.fromkeys(
+            (
+                "OWNER_REQUIRED",
+                "ETA_REFUSED",
+                "OFFER_EXISTS",
+                "REPORT_TICKET_MISMATCH",
+                "REPORT_OUTCOME_REFUSED",
+                "REPORT_LOCKED_REFUSED",
+            ),
+            Reason.NEVER,
+        ),
+    }
+)
+"""Refusals that the EVM contract doesn't have."""
 
 
 def codes() -> frozenset[str]:
     """Return the codes of every refusal that the chaincode has."""
-
-    def below(kind: type[ContractError]) -> set[str]:
-        return {kind.code}.union(*(below(one) for one in kind.__subclasses__()))
-
-    return frozenset(below(ContractError))
+    return _below(ContractError)

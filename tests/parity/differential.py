@@ -94,6 +94,16 @@ def write_shrunk(pair: Pair, seed: int, folder: Path) -> Path:
     return path
 
 
+def shown(tally: Tally) -> str:
+    """The tally as a table."""
+    lines = [f"{hits:>8}  {cell[0]}: {cell[1]} -> {cell[2]}" for cell, hits in sorted(tally.cells.items())]
+    lines += [f"{hits:>8}  {code}" for code, hits in sorted(tally.refusals.items())]
+    total = tally.accepted + tally.refused
+    lines.append(f"{tally.sequences} sequences, {total} commands, {tally.accepted / total:.0%} accepted")
+    lines.append(f"{tally.settled / tally.sequences:.0%} of the sequences settle a swap")
+    return "\n".join(lines)
+
+
 def evm() -> Ledger:
     """The EVM's ledger."""
     from tests.parity.evm import EvmLedger
@@ -116,13 +126,7 @@ def main() -> int:
         print(f"seed {seed}: {found}")
         print(f"shrunk: {write_shrunk(pair, seed, chosen.write)}")
         return 1
-    for cell, hits in sorted(tally.cells.items()):
-        print(f"{hits:>7}  {cell[0]}: {cell[1]} -> {cell[2]}")
-    for code, hits in sorted(tally.refusals.items()):
-        print(f"{hits:>7}  {code}")
-    total = tally.accepted + tally.refused
-    print(f"{tally.sequences} sequences, {total} commands, {tally.accepted / total:.0%} accepted")
-    print(f"{tally.settled / tally.sequences:.0%} of the sequences settle a swap")
+    print(shown(tally))
     return 0
 
 

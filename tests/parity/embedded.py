@@ -33,7 +33,7 @@ from goldengrain.network.home import Home
 from goldengrain.network.ports import free_port
 from goldengrain.network.topology import BatchSettings, Channel, Organization, Topology, User
 from tests.parity.fabric import FabricLedger, Sent
-from tests.parity.ledger import ACCOUNTS, ENCLAVES, FUNDED, FUNDS, OPERATORS, SEALED_TO, Step
+from tests.parity.ledger import ACCOUNTS, ENCLAVES, FUNDED, FUNDS, OPERATORS, SEALED_TO, START_OF_ALL, Step
 from tests.parity.memory import founding_policy, register
 
 TOPOLOGY = Topology(
@@ -91,7 +91,7 @@ class Network:
 
     def submit(self, who: str, command: Command, at: int) -> Sent:
         """Send a command dated as told; raises the contract's refusal."""
-        self._move_to(at)
+        self.move_to(at)
         with named_refusals():
             result = self._contracts[who].submit(*command.to_args())
         return Sent(result.transaction_id, canonical.loads(result.payload, 1 << 20) if result.payload else {})
@@ -102,7 +102,7 @@ class Network:
         with named_refusals():
             return canonical.loads(self._contracts["provider"].evaluate(*query.to_args()), 1 << 22)
 
-    def _move_to(self, at: int) -> None:
+    def move_to(self, at: int) -> None:
         """Bring the network's clock near a time; ahead of it by less than W already, it stays."""
         behind = at - self.now()
         if behind > 0:
@@ -161,7 +161,9 @@ class EmbeddedLedger(FabricLedger):
         return outcome
 
     def _found(self) -> None:
+        """Start at the tests' own date, before which their attestation root wasn't made."""
         self._network, self._spoiled = Network(), False
+        self.network.move_to(START_OF_ALL)
         policy = founding_policy(tuple(self.account(one) for one in OPERATORS))
         self.network.submit("admin1", c.Bootstrap(policy), self.network.now())
 

@@ -32,10 +32,11 @@ from typing import Any, ClassVar
 
 import yaml
 
-from goldengrain.chaincode.protocol.errors import ContractError, GoldenGrainError
+from goldengrain.chaincode.protocol.errors import GoldenGrainError
 from goldengrain.chaincode.protocol.report import Outcome as ReportOutcome
 from goldengrain.chaincode.protocol.tables import DatasetState, OfferState, SlotState
 from goldengrain.chaincode.protocol.task import Award
+from tests.parity import differences
 from tests.parity.compare import OWNERS, Cast, view
 from tests.parity.ledger import ACCOUNTS, ARGUMENTS, ENCLAVES, NEEDED, POLICY, TAMPERINGS, VOTABLE, Ledger, Step
 
@@ -298,17 +299,8 @@ def _is_pair(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(_is_number(one) for one in value)
 
 
-def codes() -> frozenset[str]:
-    """Codes of every refusal that the chaincode has."""
-
-    def below(kind: type[ContractError]) -> set[str]:
-        return {kind.code}.union(*(below(one) for one in kind.__subclasses__()))
-
-    return frozenset(below(ContractError))
-
-
 def _check_expected(place: str, expected: Expected) -> None:
-    if expected.refused is not None and expected.refused not in codes():
+    if expected.refused is not None and expected.refused not in differences.codes():
         raise CodeUnknown(place, f"no refusal has the code {expected.refused!r}")
     if not isinstance(expected.then, dict):
         raise ValueRefused(place, "`then` is a mapping")

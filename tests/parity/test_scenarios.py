@@ -1,0 +1,49 @@
+"""The scenario files, each on three ledgers: it happens what they say, the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.parity.embedded import EmbeddedLedger
+from tests.parity.ledger import Ledger
+from tests.parity.memory import MemoryLedger
+from tests.parity.scenario import Scenario, play, scenarios
+
+SCENARIOS = scenarios()
+FIRST_TIER = ("27-reveal-until-d",)
+"""What runs over the embedded network in the first tier, too; all do in the second."""
+
+
+@pytest.fixture(scope="module")
+def memory() -> Ledger:
+    return MemoryLedger()
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Iterator[Ledger]:
+    ledger = EmbeddedLedger()
+    yield ledger
+    ledger.close()
+
+
+def played(scenario: Scenario, ledger: Ledger) -> None:
+    """Play to the end; every step was expected, or `Disappointed` was raised."""
+    assert len(list(play(scenario, ledger))) == len(scenario.steps)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
+def test_in_memory(memory: Ledger, scenario: Scenario) -> None:
+    played(scenario, memory)
+
+
+@pytest.mark.parametrize("scenario", [one for one in SCENARIOS if one.name in FIRST_TIER], ids=lambda one: one.name)
+def test_over_the_embedded_network(embedded: Ledger, scenario: Scenario) -> None:
+    played(scenario, embedded)
+
+
+@pytest.mark.check
+@pytest.mark.parametrize("scenario", [one for one in SCENARIOS if one.name not in FIRST_TIER], ids=lambda one: one.name)
+def test_all_over_the_embedded_network(embedded: Ledger, scenario: Scenario) -> None:
+    played(scenario, embedded)
