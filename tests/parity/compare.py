@@ -89,28 +89,34 @@ class Pair:
         self.cast, self.steps = Cast(), []
 
     def run(self, step: Step, look: bool = True) -> tuple[Outcome, Difference | None]:
-        """Give both a step, and look at what they show; returns what the first said, and in what they differ."""
-        index = len(self.steps)
+        """Give both a step, and look at what they show once they have accepted it; returns what the first said.
+
+        What a refused step should not have changed shows at the next look.
+        """
         self.steps.append(step)
         outcomes = self.first.run(step), self.second.run(step)
         if outcomes[0].accepted:
             self.cast.add(step)
         if outcomes[0] != outcomes[1]:
-            return outcomes[0], Difference(index, step, outcomes, ())
-        if not look:
-            return outcomes[0], None
+            return outcomes[0], Difference(len(self.steps) - 1, step, outcomes, ())
+        return outcomes[0], self.look() if look and outcomes[0].accepted else None
+
+    def look(self) -> Difference | None:
+        """Compare what both show, after the last step."""
         views = view(self.first, self.cast).differences(view(self.second, self.cast))
-        return outcomes[0], Difference(index, step, outcomes, tuple(views)) if views else None
+        if not views:
+            return None
+        return Difference(len(self.steps) - 1, self.steps[-1], (Outcome(), Outcome()), tuple(views))
 
 
 def first_difference(pair: Pair, steps: Sequence[Step]) -> Difference | None:
     """Play steps from the start until the ledgers say different things, or show them at the end."""
     pair.reset()
     for step in steps:
-        _, found = pair.run(step, look=step is steps[-1])
+        _, found = pair.run(step, look=False)
         if found is not None:
             return found
-    return None
+    return pair.look() if steps else None
 
 
 def shrunk(pair: Pair, steps: Sequence[Step]) -> list[Step]:

@@ -64,9 +64,12 @@ def play(pair: Pair, seed: int, tally: Tally) -> Difference | None:
         outcome, found = pair.run(step)
         if found is not None:
             return found
-        after = {one: first.state(one) for one in pair.cast.offers}
+        after = {one: first.state(one) for one in pair.cast.offers} if outcome.accepted else before
         tally.add(step, outcome, before, after)
         before = after
+    found = pair.look()
+    if found is not None:
+        return found
     tally.sequences += 1
     tally.settled += OfferState.SETTLED in before.values()
     owned = sum(first.total(one) for one in (*FUNDED, "stranger", "store", "treasury"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from goldengrain.chaincode.protocol import digests, pricing
@@ -108,6 +109,7 @@ class Task:
         """The schedule as the contract takes it: score << 64 | price."""
         return [score << 64 | price for score, price in self.schedule.pairs]
 
+    @cached_property
     def conditions(self) -> list[Any]:
         """Fields of the contract's `Conditions`, in the order of the digest."""
         return [
@@ -129,7 +131,7 @@ class Task:
 
     def struct(self) -> tuple[list[Any], list[int]]:
         """The contract's `Task`."""
-        return self.conditions(), self.terms.words()
+        return self.conditions, self.terms.words()
 
     def spec_struct(self) -> list[Any]:
         """The contract's `Spec`."""
@@ -140,7 +142,11 @@ class Task:
 
     def digest(self) -> bytes:
         """D(task; ...), its id."""
-        provider, *rest = self.conditions()
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> bytes:
+        provider, *rest = self.conditions
         place = self.place
         return digests.digest(
             "task", place.chain_id, place.contract, number(provider), *rest, digests.word(self.terms.words())
@@ -199,12 +205,16 @@ class Order:
 
     def digest(self) -> bytes:
         """D(order; ...)."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> bytes:
         place = self.task.place
         task, key, spec, _, _, *rest = self.struct()
         accounts = (number(self.developer), number(self.payout))
         return digests.digest("order", place.chain_id, place.contract, task, key, spec, *accounts, *rest)
 
-    @property
+    @cached_property
     def offer_id(self) -> bytes:
         """The offer's id."""
         return digests.offer_id(self.digest())

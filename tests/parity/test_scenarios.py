@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.parity.embedded import EmbeddedLedger
+from tests.parity.evm import EvmLedger
 from tests.parity.ledger import Ledger
 from tests.parity.memory import MemoryLedger
 from tests.parity.scenario import Scenario, play, scenarios
@@ -19,6 +20,11 @@ FIRST_TIER = ("27-reveal-until-d",)
 @pytest.fixture(scope="module")
 def memory() -> Ledger:
     return MemoryLedger()
+
+
+@pytest.fixture(scope="module")
+def on_evm() -> Ledger:
+    return EvmLedger()
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +42,11 @@ def played(scenario: Scenario, ledger: Ledger) -> None:
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
 def test_in_memory(memory: Ledger, scenario: Scenario) -> None:
     played(scenario, memory)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
+def test_on_the_evm(on_evm: Ledger, scenario: Scenario) -> None:
+    played(scenario, on_evm)
 
 
 @pytest.mark.parametrize("scenario", [one for one in SCENARIOS if one.name in FIRST_TIER], ids=lambda one: one.name)
