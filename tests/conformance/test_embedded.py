@@ -13,6 +13,7 @@ from goldengrain.network.home import Home
 from tests.conformance import programs
 from tests.conformance.deployed import Deployed
 from tests.conformance.key_value import KeyValueContract
+from tests.conformance.ledger import CheckedLedger
 from tests.conformance.scripted import ScriptedContract
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -49,4 +50,8 @@ class TestScriptsOnTheEmbeddedNetwork(ScriptedContract):
 
 
 class TestTlsOnTheEmbeddedNetwork(programs.ChaincodeOverTls):
+    pass
+
+
+class TestBlocksOfTheEmbeddedNetwork(CheckedLedger):
     pass

@@ -11,6 +11,7 @@ from goldengrain.network.native import NativeNetwork
 from tests.conformance import programs
 from tests.conformance.deployed import Deployed
 from tests.conformance.key_value import KeyValueContract
+from tests.conformance.ledger import CheckedLedger
 from tests.conformance.scripted import ScriptedContract
 
 pytestmark = [pytest.mark.check, pytest.mark.fabric, pytest.mark.asyncio(loop_scope="module")]
@@ -43,4 +44,8 @@ class TestScriptsOnRealPeers(ScriptedContract):
 
 
 class TestTlsOnRealPeers(programs.ChaincodeOverTls):
+    pass
+
+
+class TestBlocksOfRealPeers(CheckedLedger):
     pass

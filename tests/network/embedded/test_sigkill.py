@@ -28,8 +28,10 @@ from goldengrain.gateway.contract import Contract
 from goldengrain.network import runtime
 from goldengrain.network.home import Home
 from goldengrain.network.processes import is_locked, reap, wait_until
+from tests.blockcheck.checker import check_chain
 from tests.conformance import programs
 from tests.conformance.deployed import Deployed, patiently
+from tests.conformance.ledger import stored_blocks
 from tests.network.embedded.load import Journal, Load
 
 WORKERS = 12
@@ -68,6 +70,7 @@ async def killed_at_random(folder: Path, kills: int) -> None:
             genesis = common_pb2.Block.FromString(home.genesis_file("market").read_bytes())
             ledger = await audit(networks[0], genesis)
             print(f"{ledger.height} blocks; {dict(Counter(one.code_name for one in ledger.transactions))}")
+            assert check_chain(await stored_blocks(deployed)) == {}
             compare(ledger, journal, deployed.name)
             await compare_state(ledger, networks[1].contract(deployed.name))
     finally:

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from goldengrain.network.embedded.channel import Channel
+from goldengrain.network.embedded.errors import LedgerError
 from goldengrain.network.home import Home
 from goldengrain.network.pki import create_pki
 from goldengrain.network.ports import assign_ports
 from goldengrain.network.topology import default_topology
+from tests.blockcheck.checker import check_chain
 from tests.network.embedded.core.kit import Consortium
 
 
@@ -23,8 +25,16 @@ def consortium(tmp_path_factory: pytest.TempPathFactory) -> Consortium:
 
 @pytest.fixture
 async def channel(consortium: Consortium, tmp_path: Path) -> AsyncIterator[Channel]:
-    """A channel with the chaincode `basic` under the majority policy; height 2."""
+    """A channel with the chaincode `basic` under the majority policy; height 2.
+
+    Whatever blocks a test makes on it are checked by code that shares nothing with the network's.
+    """
     channel = Channel.create(tmp_path / "market.sqlite", consortium.genesis)
     await consortium.define(channel)
     yield channel
+    try:
+        blocks = [channel.ledger.block_bytes(number) for number in range(channel.height)]
+    except LedgerError:
+        blocks = []  # the test itself has closed or damaged it
     await channel.close()
+    assert not blocks or check_chain(blocks) == {}
