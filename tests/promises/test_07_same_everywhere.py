@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaincode.market import determinism
+from tests.promises import other_pythons
 
 ROOT = Path(__file__).parents[2]
 SEEDS = [{"PYTHONHASHSEED": str(seed)} for seed in range(10)]
@@ -52,3 +53,18 @@ def test_the_whole_range_of_seeds_locales_and_zones(recording: tuple[Path, str])
     path, here = recording
     for one in (*SEEDS, *PLACES, *ZONES):
         assert computed(path, one) == here, one
+
+
+@pytest.mark.check
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+def test_other_pythons_compute_the_same_bytes(version: str, recording: tuple[Path, str], tmp_path: Path) -> None:
+    if version == "{}.{}".format(*sys.version_info):
+        pytest.skip("it is the Python of this run")
+    found = other_pythons.find(version)
+    if found is None:
+        pytest.skip(f"no Python {version} on this machine: read-write sets are not compared with it")
+    python = other_pythons.equip(found, tmp_path / "environment")
+    path, here = recording
+    source = {"PYTHONPATH": str(ROOT / "src")}
+    assert computed(path, source | SEEDS[3], str(python)) == here

@@ -68,12 +68,16 @@ def replay(calls: list[dict[str, Any]]) -> str:
     return running.hexdigest()
 
 
+def caller(who: tuple[str, str, str | None]) -> Caller:
+    """Return the caller of a recorded call."""
+    account, msp_id, role = who
+    return Caller(bytes.fromhex(account), msp_id, None if role is None else Role(role))
+
+
 def _run(ledger: MemoryLedger, call: dict[str, Any]) -> bytes:
-    account, msp_id, role = call["who"]
-    caller = Caller(bytes.fromhex(account), msp_id, None if role is None else Role(role))
     ledger._sent = call["number"]
     try:
-        done = ledger.submit_args(caller, [bytes.fromhex(one) for one in call["args"]], call["at"])
+        done = ledger.submit_args(caller(call["who"]), [bytes.fromhex(one) for one in call["args"]], call["at"])
     except ContractError as refusal:
         return f"{refusal.response_message}\n".encode()
     return repr((done.reads, done.writes, done.event, done.payload)).encode()

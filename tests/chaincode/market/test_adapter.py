@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import signal
 import subprocess
@@ -32,6 +33,7 @@ from goldengrain.chaincode.protocol import queries as q
 from goldengrain.chaincode.protocol.accounts import Role, account_of
 from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.chaincode.shim import ChaincodeServer
+from tests.chaincode.market import determinism
 from tests.chaincode.market.world import (
     ADMINS,
     DEVELOPER,
@@ -122,6 +124,41 @@ async def test_a_peer_gets_the_very_writes_of_the_ledger_in_memory(
         assert not modern or len(reads) <= 3
         outcome.transaction.commit()
     assert {key: value for (_, key), value in peer.ledger.values.items()} == world.ledger.state
+
+
+@pytest.mark.parametrize("modern", [True, False], ids=["Fabric 3.1", "Fabric 2.5"])
+async def test_every_command_reads_in_three_messages_at_most_and_writes_in_one(
+    stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch, modern: bool
+) -> None:
+    calls = determinism.record(games=12)
+    callers = {json.dumps(call["who"]).encode(): call["who"] for call in calls if "who" in call}
+    monkeypatch.setattr(adapter, "caller_of", lambda creator: determinism.caller(callers[creator]))
+    clock, sent = FixedClock(START), set()
+    peer = await _peer(stack, clock, **({} if modern else {"params": None}))
+    founded: dict[tuple[str, str], bytes] = {}
+    founding = next(call["again"] for call in calls if "again" in call)
+    for number, call in enumerate(calls):
+        if "again" in call:
+            peer.ledger.values.clear()
+            peer.ledger.values.update(founded)
+            continue
+        clock.fixed, args = call["at"], [bytes.fromhex(one) for one in call["args"]]
+        tx_id = hashlib.sha256(f"transaction {call['number'] + 1}".encode()).hexdigest()
+        outcome = await _call(peer, args, json.dumps(call["who"]).encode(), call["at"], tx_id)
+        if outcome.response.status == 200:
+            sent.add(args[0].decode())
+            kinds = outcome.transaction.kinds
+            reads = [kind for kind in kinds if kind.startswith("GET_STATE")]
+            writes = [kind for kind in kinds if kind not in reads]
+            if modern:
+                assert (len(reads) <= 3, writes) == (True, ["WRITE_BATCH_STATE"]), (args[0], kinds)
+            else:
+                assert set(kinds) <= {"GET_STATE", "PUT_STATE", "DEL_STATE"}, (args[0], kinds)
+                assert kinds == reads + writes, "a read after a write"
+            outcome.transaction.commit()
+        if number + 1 == founding:
+            founded = dict(peer.ledger.values)
+    assert sent == set(c.COMMANDS)
 
 
 async def test_a_job_ticket_has_status_200_no_event_and_no_write(
