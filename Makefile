@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-.PHONY: help setup demo test check lint types coverage format promise-mutants bench-market bench-scale bench stubs lock clean
+.PHONY: help setup demo test check lint types coverage format promise-mutants mutation fuzz bench-market bench-scale bench stubs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,13 @@ format: setup ## write ruff's format and its safe fixes
 
 promise-mutants: setup ## break each promise once; exactly its test has to fail
 	$(BIN)/python tools/promise_mutants.py
+
+mutation: setup ## change what decides about money, one fault at a time; a test has to notice
+	$(BIN)/python tools/mutation.py
+
+fuzz: setup ## look for input that is not refused by name: make fuzz TARGET=calls SECONDS=600
+	@mkdir -p .goldengrain/fuzz/$(or $(TARGET),parsers)
+	$(BIN)/python -m tests.fuzz $(or $(TARGET),parsers) -max_total_time=$(or $(SECONDS),60) -max_len=32768 .goldengrain/fuzz/$(or $(TARGET),parsers) tests/fuzz/corpus/$(or $(TARGET),parsers)
 
 bench-market: setup ## a whole swap's commands against no-op writes
 	$(BIN)/python -m benchmarks market

@@ -1,0 +1,58 @@
+"""The corpus and inputs made of a counter, on any Python; and a bounded run of the fuzzer where there is one."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from goldengrain.chaincode.market.contract import RULES
+from goldengrain.chaincode.protocol import commands
+from tests.fuzz.targets import TARGETS, moments
+
+ROOT = Path(__file__).parents[2]
+CORPUS = Path(__file__).parent / "corpus"
+MADE = {"parsers": 1_500, "calls": 1_500}
+RUNS = {"parsers": 60_000, "calls": 6_000}
+
+
+def made(number: int) -> bytes:
+    """Bytes that are the same on every machine."""
+    seed = hashlib.sha256(f"input {number}".encode()).digest()
+    return seed * (1 + number % 3)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_was_found_before_stays_mended(name: str) -> None:
+    found = sorted((CORPUS / name).iterdir())
+    assert found
+    for path in found:
+        TARGETS[name](path.read_bytes())
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_made_up_bytes_are_refused_by_name_or_accepted_within_limits(name: str) -> None:
+    for number in range(MADE[name]):
+        TARGETS[name](made(number))
+
+
+def test_the_markets_have_seen_every_command() -> None:
+    seen = {bytes.fromhex(moment.call["args"][0]).decode() for moment in moments()}
+    assert set(commands.COMMANDS) - seen == set()
+    assert set(commands.COMMANDS) <= set(RULES)
+
+
+@pytest.mark.check
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_bounded_run_of_the_fuzzer_finds_nothing(name: str, tmp_path: Path) -> None:
+    if importlib.util.find_spec("atheris") is None:
+        pytest.skip("atheris has no release for this Python: the fuzzer itself is not run, the corpus is")
+    command = [sys.executable, "-m", "tests.fuzz", name, f"-runs={RUNS[name]}", "-seed=1", "-max_len=32768"]
+    command += [f"-artifact_prefix={tmp_path}/", str(tmp_path), str(CORPUS / name)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=290, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
