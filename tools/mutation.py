@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import copy
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -22,8 +21,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import CodeType
 
@@ -73,11 +73,17 @@ ALIASES = {"S": "OfferState"}
 
 @dataclass
 class Mutant:
-    """A changed module; `name` doesn't depend on where in the file the change is."""
+    """A change to make to a module; `name` doesn't depend on where in the file it is."""
 
     module: str
     name: str
     tree: ast.Module
+    change: Callable[[], None]
+
+    def make(self) -> ast.Module:
+        """Change the tree, which all of a module's mutants share: once, in a process of its own."""
+        self.change()
+        return ast.fix_missing_locations(self.tree)
 
 
 class _Sites(ast.NodeVisitor):
@@ -200,13 +206,11 @@ def mutants(module: str) -> Iterator[Mutant]:
         seen[name] = seen.get(name, 0) + 1
         if seen[name] > 1:
             name += f" #{seen[name]}"
-        yield Mutant(module, name, _with(tree, parent, field, index, old, new))
+        yield Mutant(module, name, tree, partial(_exchange, parent, field, index, new))
 
 
-def _with(
-    tree: ast.Module, parent: ast.AST, field: str, index: int | None, old: ast.AST, new: ast.AST | None
-) -> ast.Module:
-    """Return a copy of the tree with one node exchanged or, for None, left out."""
+def _exchange(parent: ast.AST, field: str, index: int | None, new: ast.AST | None) -> None:
+    """Put a node in the place of another or, for None, leave that one out."""
     holder = getattr(parent, field)
     if index is None:
         setattr(parent, field, new)
@@ -214,14 +218,6 @@ def _with(
         del holder[index]
     else:
         holder[index] = new
-    changed = copy.deepcopy(tree)
-    if index is None:
-        setattr(parent, field, old)
-    elif new is None:
-        holder.insert(index, old)
-    else:
-        holder[index] = old
-    return ast.fix_missing_locations(changed)
 
 
 def _text(node: ast.AST) -> str:
@@ -234,6 +230,7 @@ class _Instead(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 
     def __init__(self, mutant: Mutant) -> None:
         self._mutant = mutant
+        self._tree = mutant.make()
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> importlib.machinery.ModuleSpec | None:
         if fullname != self._mutant.module:
@@ -241,10 +238,10 @@ class _Instead(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         return importlib.util.spec_from_loader(fullname, self, origin=str(source_of(fullname)))
 
     def get_code(self, fullname: str) -> CodeType:
-        return compile(self._mutant.tree, str(source_of(fullname)), "exec")
+        return compile(self._tree, str(source_of(fullname)), "exec")
 
     def get_source(self, fullname: str) -> str:
-        return ast.unparse(self._mutant.tree)
+        return ast.unparse(self._tree)
 
 
 def _prepare(mutant: Mutant | None) -> None:
