@@ -1,7 +1,8 @@
 """Break each promise once, and see exactly its test fail.
 
 `tests/promises/mutants/NN-what-is-broken.patch` breaks promise NN of the design. Each is applied to a copy of the
-sources; then all of `tests/promises` runs there, and `test_NN_...` has to fail, and nothing else. Needs git, to apply.
+sources; then all of `tests/promises` runs there, and `test_NN_...` has to fail, and nothing else. Only promise 14, that
+another market is the same, may fail besides, since it isn't any more. Needs git, to apply.
 
     python tools/promise_mutants.py [NN ...]
 """
@@ -19,6 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MUTANTS = ROOT / "tests" / "promises" / "mutants"
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".goldengrain", "*_cache", "__pycache__", ".coverage*", "build")
+SAME = "14"
+"""The promise that compares this market with another one."""
 FAILED = re.compile(r"^(?:FAILED|ERROR) tests/promises/test_(\d\d)_", re.MULTILINE)
 
 
@@ -56,7 +59,7 @@ def main(wanted: list[str]) -> int:
         if wanted and promise not in wanted:
             continue
         found = failing(patch)
-        good = found == {promise}
+        good = found in ({promise}, {promise, SAME})
         survived += not good
         print(f"{'ok  ' if good else 'BAD '} {patch.stem}: fails {', '.join(sorted(found)) or 'nothing'}", flush=True)
     return 1 if survived else 0

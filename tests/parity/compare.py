@@ -19,11 +19,10 @@ class View:
     slots: dict[str, str | None]
     datasets: dict[str, str | None]
     totals: dict[str, int]
-    held: int
 
     def differences(self, other: View) -> list[str]:
         """Say in what two views differ; nothing where they don't."""
-        found = [] if self.held == other.held else [f"held: {self.held} and {other.held}"]
+        found: list[str] = []
         for name in ("states", "prices", "slots", "datasets", "totals"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
@@ -55,7 +54,6 @@ def view(ledger: Ledger, cast: Cast) -> View:
         slots={f"{one}/{i}": ledger.slot(one, i) for one, count in cast.tasks.items() for i in range(min(count, 16))},
         datasets={one: ledger.dataset(one) for one in cast.tasks},
         totals={one: ledger.total(one) for one in OWNERS},
-        held=ledger.held(),
     )
 
 

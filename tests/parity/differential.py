@@ -73,7 +73,8 @@ def play(pair: Pair, seed: int, tally: Tally) -> Difference | None:
     tally.sequences += 1
     tally.settled += OfferState.SETTLED in before.values()
     owned = sum(first.total(one) for one in (*FUNDED, "stranger", "store", "treasury"))
-    assert first.held() == 0, f"seed {seed}: {first.held()} stranded"
+    for one in (first, pair.second):
+        assert one.held() == 0, f"seed {seed}: {one.held()} stranded on {one.name}"
     assert owned == FUNDS * len(FUNDED), f"seed {seed}: {owned} owned"
     return None
 

@@ -273,7 +273,8 @@ class Player:
 
     # the developer's
 
-    def offer(self, task: str | None = None) -> Steps:
+    def offer(self, task: str | None = None, sender: str | None = None, attempt: int | None = None) -> Steps:
+        """An offer, with luck an admissible one; of a developer and attempt where they are given."""
         task = task or self.a_task()
         self.made += 1
         arguments: dict[str, Any] = {
@@ -294,7 +295,10 @@ class Player:
             arguments["pay"] = "nothing"
         if self.chance(3):
             arguments["attempt"] = self.dice.choice((4, 5, 6))
-        sender = self.dice.choice(DEVELOPERS) if self.chance(95) else self.dice.choice(PEOPLE)
+        if sender is None:
+            sender = self.dice.choice(DEVELOPERS) if self.chance(95) else self.dice.choice(PEOPLE)
+        if attempt is not None:
+            arguments["attempt"] = attempt
         yield self.step("SubmitOffer", sender, **arguments)
         if arguments["offer"] in self.ledger.names.orders:
             self.offers.append(arguments["offer"])
@@ -407,15 +411,28 @@ class Player:
         yield from self.report_all(offer, outcome, (500_500, 500_500 + far, 500_500))
 
     def compete(self) -> Steps:
-        """Offers of several developers for the places of one `best` task, scores close together."""
+        """Offers of two organisations in turn for the places of one `best` task, with scores that often are equal."""
         best = [one for one in self.tasks if self.ledger.names.tasks[one].award is Award.BEST]
         if not best:
             return
-        yield from self.offer(self.dice.choice(best))
-        for offer in self.offers[-2:]:
-            if self.state(offer) in (S.OFFERED, S.STORED, S.CLAIMED):
-                score = 500_000 + 100 * self.dice.randrange(12)
-                yield from self.report_all(offer, "pass", (score,) * 3)
+        task = self.dice.choice(best)
+        sellers = self.dice.sample(("developer", "rival"), 2)
+        for turn in range(self.dice.choice((1, 2, 3, 3))):
+            sender = sellers[turn % 2]
+            yield from self.offer(task, sender, self.next_attempt(task, sender))
+            offer = self.offers[-1] if self.offers else None
+            if offer is None or self.state(offer) is not S.OFFERED or self.developer(offer) != sender:
+                continue
+            score = 500_000 + 100 * self.dice.randrange(3)
+            yield from self.report_all(offer, "pass", (score,) * 3)
+
+    def next_attempt(self, task: str, sender: str) -> int:
+        """The number that follows the attempts of a developer's organisation in a task."""
+        mine, found = ACCOUNTS[sender].organization, self.ledger.names.task(task)
+        records = [self.record(one) for one in self.offers]
+        return 1 + max(
+            (r.order.attempt for r in records if (r.order.task, r.developer_msp) == (found, mine)), default=0
+        )
 
     # anyone's
 

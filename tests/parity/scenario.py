@@ -389,7 +389,7 @@ def scenario_of(ledger: Ledger, steps: Sequence[Step], title: str) -> str:
             cast.add(step)
             now = view(ledger, cast)
             owns = {who: total - start[who] for who, total in now.totals.items() if total != start[who]}
-            one["then"] = {"state": now.states, "price": now.prices, "owns": owns, "held": now.held}
+            one["then"] = {"state": now.states, "price": now.prices, "owns": owns, "held": ledger.held()}
         written.append(one)
     return yaml.safe_dump({"title": title, "steps": written}, sort_keys=False, width=110)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PROMISES = ("03", "05", "06", "07", "08", "09", "11", "12")
+PROMISES = ("03", "05", "06", "07", "08", "09", "11", "12", "14")
 
 
 def test_every_promise_has_a_test_and_a_mutant() -> None:
@@ -19,8 +19,8 @@ def test_every_promise_has_a_test_and_a_mutant() -> None:
 
 
 @pytest.mark.check
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_500)
 def test_each_mutant_fails_exactly_its_promise() -> None:
     command = [sys.executable, str(ROOT / "tools" / "promise_mutants.py")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=590, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1_490, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
