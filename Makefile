@@ -52,6 +52,9 @@ fuzz: setup ## look for input that is not refused by name: make fuzz TARGET=call
 	@mkdir -p .goldengrain/fuzz/$(or $(TARGET),parsers)
 	$(BIN)/python -m tests.fuzz $(or $(TARGET),parsers) -max_total_time=$(or $(SECONDS),60) -max_len=32768 .goldengrain/fuzz/$(or $(TARGET),parsers) tests/fuzz/corpus/$(or $(TARGET),parsers)
 
+parity: setup ## random commands on chaincode and EVM: make parity SEQUENCES=50000 SEED=7000
+	$(BIN)/python -m tests.parity.differential --sequences $(or $(SEQUENCES),5000) --seed $(or $(SEED),0)
+
 bench-market: setup ## a whole swap's commands against no-op writes
 	$(BIN)/python -m benchmarks market
 

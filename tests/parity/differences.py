@@ -130,3 +130,30 @@ CODES: Mapping[str, Reason] = MappingProxyType(
 def codes() -> frozenset[str]:
     """Return the codes of every refusal that the chaincode has."""
     return _below(ContractError)
+
+
+TABLES: Mapping[str, Mapping[str, Reason]] = MappingProxyType(
+    {
+        "commands on Fabric alone": COMMANDS,
+        "commands that are a vote on the EVM": TRANSLATED,
+        "commands that only found the market": SETTING,
+        "votes on Fabric alone": ACTIONS,
+        "functions on the EVM alone": EVM_FUNCTIONS,
+        "votes on the EVM alone": EVM_ACTIONS,
+        "parts of the policy on Fabric alone": POLICY,
+        "refusals on Fabric alone": CODES,
+    }
+)
+
+
+def markdown() -> str:
+    """Return everything that differs, by reason, for the docs."""
+    lines = ["| why | what |", "| --- | --- |"]
+    for reason in Reason:
+        parts = []
+        for title, table in TABLES.items():
+            names = [f"`{name}`" for name, why in table.items() if why is reason]
+            if names:
+                parts.append(f"{title}: {', '.join(names)}")
+        lines.append(f"| {reason} | {'; '.join(parts)} |")
+    return "\n".join(lines) + "\n"

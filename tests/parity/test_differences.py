@@ -71,5 +71,10 @@ def test_every_part_of_the_policy_is_on_both_ledgers_or_listed() -> None:
 
 
 def test_every_reason_is_one_for_something() -> None:
-    tables = (d.COMMANDS, d.TRANSLATED, d.SETTING, d.ACTIONS, d.EVM_FUNCTIONS, d.EVM_ACTIONS, d.POLICY, d.CODES)
-    assert {reason for table in tables for reason in table.values()} == set(d.Reason)
+    assert {reason for table in d.TABLES.values() for reason in table.values()} == set(d.Reason)
+
+
+def test_the_docs_show_what_is_listed() -> None:
+    text = (ROOT / "docs" / "parity.md").read_text()
+    shown = text.partition("<!-- differences -->\n")[2].partition("<!-- end of differences -->")[0]
+    assert shown.strip() == d.markdown().strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.parity.embedded import EmbeddedLedger
 from tests.parity.evm import EvmLedger
 from tests.parity.ledger import Ledger
 from tests.parity.memory import MemoryLedger
-from tests.parity.scenario import Scenario, play, scenarios
+from tests.parity.scenario import Scenario, parse, play, scenarios
 
 SCENARIOS = scenarios()
 FIRST_TIER = ("27-reveal-until-d",)
@@ -58,3 +59,10 @@ def test_over_the_embedded_network(embedded: Ledger, scenario: Scenario) -> None
 @pytest.mark.parametrize("scenario", [one for one in SCENARIOS if one.name not in FIRST_TIER], ids=lambda one: one.name)
 def test_all_over_the_embedded_network(embedded: Ledger, scenario: Scenario) -> None:
     played(scenario, embedded)
+
+
+def test_the_scenario_in_the_docs(memory: Ledger, on_evm: Ledger) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "parity.md").read_text()
+    scenario = parse("docs", text.partition("```yaml\n")[2].partition("```")[0])
+    for ledger in (memory, on_evm):
+        played(scenario, ledger)
