@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
 .PHONY: help setup demo test check lint types coverage format promise-mutants mutation fuzz bench-market bench-scale bench stubs lock clean
+.PHONY: help setup demo test check lint types coverage format promise-mutants bench-market bench-chaincode bench-scale bench stubs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +58,9 @@ parity: setup ## random commands on chaincode and EVM: make parity SEQUENCES=500
 
 bench-market: setup ## a whole swap's commands against no-op writes
 	$(BIN)/python -m benchmarks market
+
+bench-chaincode: setup ## contract operations on our shim against the same in Go chaincode
+	$(BIN)/python -m benchmarks chaincode --seconds 4
 
 bench-scale: setup ## commands and query pages with 10³ to 10⁶ offers; fails where something grows
 	$(BIN)/python -m benchmarks scale

@@ -8,7 +8,7 @@ import json
 import sys
 from functools import partial
 
-from benchmarks import bring_up, demo, market, scale, throughput
+from benchmarks import bring_up, contracts, demo, market, scale, throughput
 from benchmarks.report import machine
 
 BENCHMARKS = {
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "throughput": throughput.run,
     "demo": demo.run,
     "market": market.run,
+    "chaincode": contracts.run,
     "scale": scale.run,
 }
 

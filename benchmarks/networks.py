@@ -36,15 +36,9 @@ class Bench:
     network_pids: tuple[int, ...]
     chaincode_pid: int
 
-    @asynccontextmanager
-    async def contract(self) -> AsyncIterator[Contract]:
+    def contract(self) -> AbstractAsyncContextManager[Contract]:
         """The chaincode through the first organisation's gateway."""
-        topology = self.home.load_topology()
-        member = topology.organizations[0]
-        profile = ConnectionProfile.load(self.home.connection_profile(member))
-        user = Wallet(self.home.wallet).get(f"User1@{member.domain}")
-        async with Gateway.connect(profile.gateway(), user.identity, user.signer) as gateway:
-            yield gateway.network(topology.channel.name).contract(NAME)
+        return open_contract(self.home, NAME)
 
 
 def runtimes() -> list[str]:
@@ -52,29 +46,38 @@ def runtimes() -> list[str]:
     return ["embedded", "fabric"] if os.environ.get("FABRIC_BIN") else ["embedded"]
 
 
-def open_network(which: str) -> AbstractAsyncContextManager[Bench]:
+@asynccontextmanager
+async def open_network(which: str) -> AsyncIterator[Bench]:
     """Bring a network up in a temporary folder, with the chaincode on it; it is gone afterwards."""
-    return _embedded() if which == "embedded" else _fabric()
+    async with open_home(which) as (home, pids), _deployed(home, pids) as bench:
+        yield bench
 
 
 @asynccontextmanager
-async def _embedded() -> AsyncIterator[Bench]:
+async def open_home(which: str) -> AsyncIterator[tuple[Home, tuple[int, ...]]]:
+    """Bring a network up in a temporary folder: its home, and the processes that it is made of."""
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(folder) / "home")
+        if which == "fabric":
+            async with NativeNetwork(home, default_topology()):
+                yield home, _children()
+            return
         state = await asyncio.to_thread(runtime.up, home, default_topology())
         try:
-            async with _deployed(home, (state.pid,)) as bench:
-                yield bench
+            yield home, (state.pid,)
         finally:
             await asyncio.to_thread(runtime.down, home)
 
 
 @asynccontextmanager
-async def _fabric() -> AsyncIterator[Bench]:
-    with tempfile.TemporaryDirectory() as folder:
-        home = Home(Path(folder) / "home")
-        async with NativeNetwork(home, default_topology()), _deployed(home, _children()) as bench:
-            yield bench
+async def open_contract(home: Home, name: str) -> AsyncIterator[Contract]:
+    """A chaincode through the first organisation's gateway."""
+    topology = home.load_topology()
+    member = topology.organizations[0]
+    profile = ConnectionProfile.load(home.connection_profile(member))
+    user = Wallet(home.wallet).get(f"User1@{member.domain}")
+    async with Gateway.connect(profile.gateway(), user.identity, user.signer) as gateway:
+        yield gateway.network(topology.channel.name).contract(name)
 
 
 def _children() -> tuple[int, ...]:

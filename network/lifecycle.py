@@ -80,6 +80,7 @@ async def deploy(
     *,
     policy: str = MAJORITY,
     tls_root: bytes | None = None,
+    tls_client: tuple[bytes, bytes] | None = None,
     init_required: bool = False,
     collections: collection_pb2.CollectionConfigPackage | None = None,
     clock: Clock | None = None,
@@ -93,6 +94,7 @@ async def deploy(
         address: HOST:PORT of its server.
         policy: endorsement policy: a signature policy, or a path in the channel's configuration.
         tls_root: PEM of the authority of the server's certificate; None for a server without TLS.
+        tls_client: certificate and key, PEM, that peers show to a server that asks for them.
         init_required: whether its Init has to be called before any other function.
         collections: private data collections.
         clock: what time to write into the transactions; default: the network's ledger time.
@@ -107,7 +109,7 @@ async def deploy(
     """
     home = as_home(home)
     check_name(name, version)
-    package = ccaas_package(f"{name}_{version}", address, tls_root=tls_root)
+    package = ccaas_package(f"{name}_{version}", address, tls_root=tls_root, tls_client=tls_client)
     definition = Definition(name, version, policy, init_required, collections)
     definition.validation_parameter()
     topology = home.load_topology()

@@ -50,7 +50,12 @@ def check_name(name: str, version: str) -> None:
 
 
 def ccaas_package(
-    label: str, address: str, *, dial_timeout: str = "10s", tls_root: bytes | None = None
+    label: str,
+    address: str,
+    *,
+    dial_timeout: str = "10s",
+    tls_root: bytes | None = None,
+    tls_client: tuple[bytes, bytes] | None = None,
 ) -> ChaincodePackage:
     """Make the package of a chaincode server.
 
@@ -59,20 +64,27 @@ def ccaas_package(
         address: HOST:PORT as the peers reach it.
         dial_timeout: how long a peer tries to connect, as Go writes durations.
         tls_root: PEM of the authority that signed the server's certificate, None where the server speaks no TLS.
+        tls_client: certificate and key, PEM, that peers show to a server that asks for them (mutual TLS). Whoever has
+            the package has the key.
 
     Raises:
-        PackageInvalid: if label or address are not such.
+        PackageInvalid: if label or address are not such, or `tls_client` comes without `tls_root`.
 
     """
     if not _LABEL.fullmatch(label):
         raise PackageInvalid(f"{label!r} cannot be a package's label; use letters, digits and '_.+-'")
+    if tls_client is not None and tls_root is None:
+        raise PackageInvalid("peers show a certificate only where the server speaks TLS: give tls_root too")
     connection: dict[str, object] = {
         "address": _checked_address(address),
         "dial_timeout": dial_timeout,
         "tls_required": tls_root is not None,
     }
     if tls_root is not None:
-        connection |= {"client_auth_required": False, "root_cert": tls_root.decode()}
+        connection |= {"client_auth_required": tls_client is not None, "root_cert": tls_root.decode()}
+    if tls_client is not None:
+        certificate, key = tls_client
+        connection |= {"client_cert": certificate.decode(), "client_key": key.decode()}
     code = _archive({"connection.json": _json(connection)})
     content = _archive({"metadata.json": _json({"path": "", "type": "ccaas", "label": label}), "code.tar.gz": code})
     return ChaincodePackage(label, f"{label}:{hashlib.sha256(content).hexdigest()}", content)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from goldengrain.gateway.clock import Clock
 from goldengrain.gateway.connection import ConnectionProfile
 from goldengrain.gateway.contract import Contract
 from goldengrain.gateway.errors import GatewayError
@@ -29,19 +30,19 @@ class Deployed:
     program: ChaincodeProgram
 
     @asynccontextmanager
-    async def network(self, organization: int = 0) -> AsyncIterator[Network]:
-        """The channel, through the gateway of one organisation's peer, as its User1."""
+    async def network(self, organization: int = 0, clock: Clock | None = None) -> AsyncIterator[Network]:
+        """The channel, through the gateway of one organisation's peer, as its User1; `clock` is what it goes by."""
         topology = self.home.load_topology()
         member = topology.organizations[organization]
         profile = ConnectionProfile.load(self.home.connection_profile(member))
         user = Wallet(self.home.wallet).get(f"User1@{member.domain}")
-        async with Gateway.connect(profile.gateway(), user.identity, user.signer) as gateway:
+        async with Gateway.connect(profile.gateway(), user.identity, user.signer, clock=clock) as gateway:
             yield gateway.network(topology.channel.name)
 
     @asynccontextmanager
-    async def contract(self, organization: int = 0) -> AsyncIterator[Contract]:
+    async def contract(self, organization: int = 0, clock: Clock | None = None) -> AsyncIterator[Contract]:
         """The chaincode, likewise."""
-        async with self.network(organization) as network:
+        async with self.network(organization, clock) as network:
             yield network.contract(self.name)
 
     async def wait_ready(self, *call: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from fabric_protos.common import policies_pb2
 from fabric_protos.peer import collection_pb2
 
-from goldengrain.chaincode.shim import composite_key, signed_by
+from goldengrain.chaincode.shim import composite_key, implicit_collection, signed_by
 from goldengrain.gateway.contract import Contract
 from goldengrain.gateway.errors import CommitError
 from tests.conformance.deployed import Deployed, patiently
@@ -105,6 +105,47 @@ class ScriptedContract:
         async with scripted.contract(0) as contract:
             await submit(contract, ["ppurge", "colA", "p"], endorsing_organizations=MEMBERS)
             assert await evaluate(contract, ["pget", "colA", "p"], ["phash", "colA", "p"]) == ["", "@hex:"]
+
+    async def test_an_organisations_own_collection_is_its_own(self, scripted: Deployed) -> None:
+        own = implicit_collection("Org2MSP")
+        options = {"transient": {"v": b"secret"}, "endorsing_organizations": ["Org2MSP"]}
+        async with scripted.contract(1) as contract:
+            await submit(contract, ["pput", own, "p", "@t:v"], **options)
+            value, digest = await evaluate(
+                contract, ["pget", own, "p"], ["phash", own, "p"], target_organizations=["Org2MSP"]
+            )
+        assert value == "secret"
+        async with scripted.contract(0) as other:
+            seen = await patiently(
+                lambda: evaluate(other, ["phash", own, "p"], ["pget", own, "p"], target_organizations=["Org1MSP"])
+            )
+        assert seen[0] == digest
+        assert "error" in seen[1]
+
+    async def test_a_private_key_has_a_policy_of_its_own(self, scripted: Deployed) -> None:
+        options = {"transient": {"v": b"1"}, "endorsing_organizations": MEMBERS}
+        async with scripted.contract() as contract:
+            await submit(
+                contract, ["pput", "colA", "own", "@t:v"], ["psetvp", "colA", "own", 1, ["Org2MSP"]], **options
+            )
+            (metadata,) = await evaluate(contract, ["getmeta", "own", "colA"])
+            assert metadata == [["VALIDATION_PARAMETER", f"@hex:{signed_by('Org2MSP').hex()}"]]
+            with pytest.raises(CommitError) as refusal:
+                await submit(contract, ["pdel", "colA", "own"], endorsing_organizations=["Org1MSP"])
+            assert refusal.value.validation_name == "ENDORSEMENT_POLICY_FAILURE"
+            await submit(contract, ["pdel", "colA", "own"], endorsing_organizations=["Org2MSP"])
+            assert await patiently(lambda: evaluate(contract, ["pget", "colA", "own"])) == [""]
+
+    async def test_all_composite_keys_come_in_pages(self, scripted: Deployed) -> None:
+        async with scripted.contract() as contract:
+            await submit(contract, *(["putc", "paged", [str(number)], "x"] for number in range(3)))
+            (first,) = await evaluate(contract, ["rangeallp", 2, ""])
+            keys, bookmark = list(first["first"]), first["bookmark"]
+            while bookmark:
+                (page,) = await evaluate(contract, ["rangeallp", 2, bookmark])
+                keys, bookmark = keys + page["first"], page["bookmark"]
+        assert [key for key, _ in keys if "paged" in key] == [composite_key("paged", [str(i)]) for i in range(3)]
+        assert all(key.startswith("\x00") for key, _ in keys)
 
     async def test_a_keys_own_policy_takes_the_place_of_the_chaincodes(self, scripted: Deployed) -> None:
         async with scripted.contract() as contract:

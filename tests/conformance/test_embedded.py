@@ -11,6 +11,7 @@ import pytest_asyncio
 from goldengrain.network import runtime
 from goldengrain.network.home import Home
 from tests.conformance import programs
+from tests.conformance.accounts import AccountsContract
 from tests.conformance.deployed import Deployed
 from tests.conformance.key_value import KeyValueContract
 from tests.conformance.ledger import CheckedLedger
@@ -41,11 +42,21 @@ async def scripted(deployed: Deployed) -> AsyncIterator[Deployed]:
         yield found
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def accounts(deployed: Deployed) -> AsyncIterator[Deployed]:
+    async with programs.accounts(deployed.home) as found:
+        yield found
+
+
 class TestKeyValueOnTheEmbeddedNetwork(KeyValueContract):
     pass
 
 
 class TestScriptsOnTheEmbeddedNetwork(ScriptedContract):
+    pass
+
+
+class TestAccountsOnTheEmbeddedNetwork(AccountsContract):
     pass
 
 

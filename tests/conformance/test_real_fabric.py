@@ -9,6 +9,7 @@ import pytest_asyncio
 from goldengrain.network.home import Home
 from goldengrain.network.native import NativeNetwork
 from tests.conformance import programs
+from tests.conformance.accounts import AccountsContract
 from tests.conformance.deployed import Deployed
 from tests.conformance.key_value import KeyValueContract
 from tests.conformance.ledger import CheckedLedger
@@ -35,11 +36,21 @@ async def scripted(deployed: Deployed) -> AsyncIterator[Deployed]:
         yield found
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def accounts(deployed: Deployed) -> AsyncIterator[Deployed]:
+    async with programs.accounts(deployed.home) as found:
+        yield found
+
+
 class TestKeyValueOnRealPeers(KeyValueContract):
     pass
 
 
 class TestScriptsOnRealPeers(ScriptedContract):
+    pass
+
+
+class TestAccountsOnRealPeers(AccountsContract):
     pass
 
 

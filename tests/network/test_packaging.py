@@ -133,3 +133,18 @@ def test_the_builder_refuses_what_is_not_its_own(tmp_path: Path) -> None:
 
 def _run(*command: Path) -> int:
     return subprocess.run([str(part) for part in command], capture_output=True, check=False).returncode
+
+
+def test_a_package_for_mutual_tls_holds_what_peers_show_the_server() -> None:
+    package = ccaas_package("kv_1", "127.0.0.1:9999", tls_root=b"root", tls_client=(b"certificate", b"key"))
+    assert json.loads(_files(_files(package.content)["code.tar.gz"])["connection.json"]) == {
+        "address": "127.0.0.1:9999",
+        "dial_timeout": "10s",
+        "tls_required": True,
+        "client_auth_required": True,
+        "root_cert": "root",
+        "client_cert": "certificate",
+        "client_key": "key",
+    }
+    with pytest.raises(PackageInvalid):
+        ccaas_package("kv_1", "127.0.0.1:9999", tls_client=(b"certificate", b"key"))
