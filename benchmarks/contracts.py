@@ -1,9 +1,9 @@
 """Contract operations on our shim against the same in Go (fabric-chaincode-go): side by side in one run.
 
-One network, one client, one endorsement policy (majority of three organisations), default batch settings, TLS everywhere
-but between peer and chaincode, where both have none. The two chaincodes take turns, operation by operation; keys don't
-collide. Every submit is waited for until it is committed as VALID; `range` is evaluated. What they do stands in
-`benchmarks/operations`; without Go's compiler there is nothing to measure against.
+One network, one client, one endorsement policy (majority of three organisations), default batch settings, TLS
+everywhere but between peer and chaincode, where both have none. The two chaincodes take turns, operation by operation;
+keys don't collide. Every submit is waited for until it is committed as VALID; `range` is evaluated. What they do stands
+in `benchmarks/operations`; without Go's compiler there is nothing to measure against.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ async def run(seconds: float) -> Report:
         return report
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "operations"
-        subprocess.run(["go", "build", "-o", program, "."], cwd=GO, check=True)
+        await asyncio.to_thread(subprocess.run, ["go", "build", "-o", program, "."], cwd=GO, check=True)
         for runtime in runtimes():
             async with open_home(runtime) as (home, _), _sides(home, program) as (ours, go):
                 await _rounds(ours, go, seconds)

@@ -74,27 +74,28 @@ class Exchange:
         if self._ended is not None:
             self._turn.release()
             raise self._ended
-        self._reply = asyncio.get_running_loop().create_future()
-        self._reply.add_done_callback(self._release)
+        self._reply = waiting = asyncio.get_running_loop().create_future()
         self._send(message)
-        reply = await asyncio.shield(self._reply)
+        reply = await waiting  # given up here, the turn stays taken until the reply has come
         if reply.type == ChaincodeMessage.ERROR:
             raise PeerRefused(reply.payload.decode(errors="replace"))
         return reply.payload
 
     def deliver(self, message: ChaincodeMessage) -> bool:
         """Hand over RESPONSE or ERROR from the peer. False if no request waits for it."""
-        if self._reply is None or self._reply.done():
+        waiting, self._reply = self._reply, None
+        if waiting is None:
             return False
-        self._reply.set_result(message)
+        if not waiting.done():
+            waiting.set_result(message)
+        self._turn.release()
         return True
 
     def end(self, reason: ShimError | None = None) -> None:
         """No more requests: the one under way and all later ones fail with `reason` (TransactionEnded by default)."""
         self._ended = reason or TransactionEnded("the transaction has already been answered")
-        if self._reply is not None and not self._reply.done():
-            self._reply.set_exception(self._ended)
-
-    def _release(self, reply: "asyncio.Future[ChaincodeMessage]") -> None:
-        reply.exception()  # seen, even where the request was given up
-        self._turn.release()
+        waiting, self._reply = self._reply, None
+        if waiting is not None:
+            if not waiting.done():
+                waiting.set_exception(self._ended)
+            self._turn.release()

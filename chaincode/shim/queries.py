@@ -11,7 +11,7 @@ end keeps the query open on the peer until the transaction ends; `async with` (o
             break
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from types import TracebackType
 from typing import Generic, NamedTuple, TypeVar
 
@@ -64,27 +64,27 @@ class QueryIterator(Generic[Item]):
         self._exchange = exchange
         self._start = start
         self._decode = decode
-        self._batch: shim_pb2.QueryResponse | None = None
-        self._next = 0
-        self._closed = False
+        self._items: Iterator[Item] = iter(())
+        self._query_id: str | None = None
+        self._more = self._closed = False
 
     def __aiter__(self) -> "QueryIterator[Item]":
         return self
 
     async def __anext__(self) -> Item:
-        if self._closed:
-            raise StopAsyncIteration
-        if self._batch is None:
-            self._batch = await self._start()
-        while self._next >= len(self._batch.results):
-            if not self._batch.has_more:
-                self._closed = True
-                raise StopAsyncIteration
-            self._batch = await self._fetch(self._batch.id)
-            self._next = 0
-        result = self._batch.results[self._next]
-        self._next += 1
-        return self._decode(result.resultBytes)
+        for item in self._items:
+            return item
+        while await self._advance():
+            for item in self._items:
+                return item
+        raise StopAsyncIteration
+
+    async def all(self) -> list[Item]:
+        """Read all that is left, for results that are known to be few."""
+        found = list(self._items)
+        while await self._advance():
+            found += self._items
+        return found
 
     async def __aenter__(self) -> "QueryIterator[Item]":
         return self
@@ -96,15 +96,25 @@ class QueryIterator(Generic[Item]):
 
     async def aclose(self) -> None:
         """Stop. Tells the peer, unless it has let go of the query already. Harmless if called twice."""
-        held = not self._closed and self._batch is not None and self._batch.has_more
-        self._closed = True
-        if held and self._batch is not None:
-            payload = shim_pb2.QueryStateClose(id=self._batch.id).SerializeToString()
+        held = self._more and not self._closed
+        self._closed, self._items = True, iter(())
+        if held:
+            payload = shim_pb2.QueryStateClose(id=self._query_id).SerializeToString()
             await self._exchange.request(ChaincodeMessage.QUERY_STATE_CLOSE, payload)
 
-    async def _fetch(self, query_id: str) -> shim_pb2.QueryResponse:
-        payload = shim_pb2.QueryStateNext(id=query_id).SerializeToString()
-        return await ask(self._exchange, ChaincodeMessage.QUERY_STATE_NEXT, payload)
+    async def _advance(self) -> bool:
+        """Fetch the first or the next batch; False after the last one."""
+        if self._closed or (self._query_id is not None and not self._more):
+            return False
+        if self._query_id is None:
+            batch = await self._start()
+        else:
+            payload = shim_pb2.QueryStateNext(id=self._query_id).SerializeToString()
+            batch = await ask(self._exchange, ChaincodeMessage.QUERY_STATE_NEXT, payload)
+        self._query_id, self._more = batch.id, batch.has_more
+        decode = self._decode
+        self._items = iter([decode(result.resultBytes) for result in batch.results])
+        return True
 
 
 async def ask(exchange: Exchange, kind: MessageType.ValueType, payload: bytes) -> shim_pb2.QueryResponse:

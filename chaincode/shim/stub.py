@@ -25,6 +25,11 @@ class ChaincodeStub:
 
     Reads see committed state only. Writes are kept and sent after the chaincode has answered with a status below
     400; the peer's objections to a write (an unknown collection, say) therefore come then, and fail the transaction.
+
+    Attributes:
+        args: all arguments, the function's name first.
+        event: what `set_event` set.
+
     """
 
     def __init__(
@@ -38,6 +43,7 @@ class ChaincodeStub:
         self._state = StateSpace(exchange, self._writes)
         self._input = chaincode_input
         self._proposal = ProposalView(signed_proposal)
+        self.args: tuple[bytes, ...] = tuple(chaincode_input.args)
         self.event: chaincode_event_pb2.ChaincodeEvent | None = None
 
     @classmethod
@@ -60,11 +66,6 @@ class ChaincodeStub:
     def tx_id(self) -> str:
         """The transaction id: 64 hexadecimal digits."""
         return self._exchange.tx_id
-
-    @cached_property
-    def args(self) -> tuple[bytes, ...]:
-        """All arguments, the function's name first."""
-        return tuple(self._input.args)
 
     @property
     def function(self) -> str:

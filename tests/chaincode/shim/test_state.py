@@ -153,12 +153,16 @@ async def test_a_range_of_many_batches_is_read_whole(network: Network) -> None:
         assert found == values
         assert [item.key async for item in stub.range("r0248", "")] == ["r0248", "r0249", "z"]
         assert [item.key async for item in stub.range("x", "y")] == []
+        assert await stub.range("x", "y").all() == []
+        rest = stub.range("r", "s")
+        first = await anext(rest)
+        assert dict([first, *await rest.all()]) == values
+        assert await rest.all() == []
 
     outcome = await network.run(body, ledger=ledger(z=b"1", **values))
-    assert (
-        outcome.transaction.kinds
-        == ["GET_STATE_BY_RANGE", "QUERY_STATE_NEXT", "QUERY_STATE_NEXT"] + ["GET_STATE_BY_RANGE"] * 2
-    )
+    assert outcome.transaction.kinds == ["GET_STATE_BY_RANGE", "QUERY_STATE_NEXT", "QUERY_STATE_NEXT"] + [
+        "GET_STATE_BY_RANGE"
+    ] * 3 + ["GET_STATE_BY_RANGE", "QUERY_STATE_NEXT", "QUERY_STATE_NEXT"]
     assert outcome.transaction.open_queries == {}
 
 
