@@ -74,7 +74,8 @@ class Exchange:
         if self._ended is not None:
             self._turn.release()
             raise self._ended
-        self._reply = waiting = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[ChaincodeMessage] = asyncio.get_running_loop().create_future()
+        self._reply = waiting
         self._send(message)
         reply = await waiting  # given up here, the turn stays taken until the reply has come
         if reply.type == ChaincodeMessage.ERROR:

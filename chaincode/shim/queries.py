@@ -65,8 +65,8 @@ class QueryIterator(Generic[Item]):
         self._start = start
         self._decode = decode
         self._items: Iterator[Item] = iter(())
-        self._query_id: str | None = None
-        self._more = self._closed = False
+        self._query_id = ""
+        self._started = self._more = self._closed = False
 
     def __aiter__(self) -> "QueryIterator[Item]":
         return self
@@ -104,14 +104,14 @@ class QueryIterator(Generic[Item]):
 
     async def _advance(self) -> bool:
         """Fetch the first or the next batch; False after the last one."""
-        if self._closed or (self._query_id is not None and not self._more):
+        if self._closed or (self._started and not self._more):
             return False
-        if self._query_id is None:
+        if not self._started:
             batch = await self._start()
         else:
             payload = shim_pb2.QueryStateNext(id=self._query_id).SerializeToString()
             batch = await ask(self._exchange, ChaincodeMessage.QUERY_STATE_NEXT, payload)
-        self._query_id, self._more = batch.id, batch.has_more
+        self._started, self._query_id, self._more = True, batch.id, batch.has_more
         decode = self._decode
         self._items = iter([decode(result.resultBytes) for result in batch.results])
         return True
