@@ -49,10 +49,21 @@ def record(games: int) -> list[dict[str, Any]]:
                 founding = len(calls)
             playing.step("open", seed)
             for number in range(STEPS):
-                mixed = int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:9], "big")
-                playing.step(game.WEIGHTED[mixed % len(game.WEIGHTED)], mixed // 1000)
+                playing.step(choice(seed, number), mixed(seed, number) // 1000)
             playing.end()
     return calls
+
+
+def mixed(seed: int, number: int) -> int:
+    """Return a number that looks random, the same everywhere."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:9], "big")
+
+
+def choice(seed: int, number: int) -> str:
+    """Return what a game does next."""
+    from tests.chaincode.market import game
+
+    return game.WEIGHTED[mixed(seed, number) % len(game.WEIGHTED)]
 
 
 def replay(calls: list[dict[str, Any]]) -> str:
