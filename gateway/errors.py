@@ -23,7 +23,11 @@
         ├── StoreError               STORE
         │   ├── BlobNotFound         BLOB_NOT_FOUND
         │   ├── BlobCorrupt          BLOB_CORRUPT           bytes of another digest than their name
-        │   └── BlobTooLarge         BLOB_TOO_LARGE
+        │   ├── BlobTooLarge         BLOB_TOO_LARGE
+        │   ├── StoreUnreachable     STORE_UNREACHABLE      no answer, or the connection was cut: try again
+        │   ├── StoreRefused         STORE_REFUSED          the caller's organisation or role may not do this
+        │   ├── QuotaExceeded        QUOTA_EXCEEDED         the organisation's share of the store is full
+        │   └── UploadBusy           UPLOAD_BUSY            the same upload is under way elsewhere
         └── MarketClientError        MARKET_CLIENT
             ├── InsufficientCoins    INSUFFICIENT_COINS
             └── WaitTimeout          WAIT_TIMEOUT
@@ -253,6 +257,30 @@ class BlobTooLarge(StoreError):
     """A blob is larger than the caller allowed."""
 
     code = "BLOB_TOO_LARGE"
+
+
+class StoreUnreachable(StoreError):
+    """The store gives no answer, or the connection was cut and could not be made again."""
+
+    code = "STORE_UNREACHABLE"
+
+
+class StoreRefused(StoreError):
+    """The store doesn't let this caller do this."""
+
+    code = "STORE_REFUSED"
+
+
+class QuotaExceeded(StoreError):
+    """The organisation's share of the store is full."""
+
+    code = "QUOTA_EXCEEDED"
+
+
+class UploadBusy(StoreError):
+    """The same upload is under way elsewhere."""
+
+    code = "UPLOAD_BUSY"
 
 
 class MarketClientError(GatewayError):

@@ -16,7 +16,7 @@ from benchmarks.scale.story import OFFERS
 
 _PLACE = struct.Struct(">IH")
 _SIZE = 32
-Row = tuple[str, bytes]
+Row = tuple[bytes, bytes]
 
 
 class Copies:
@@ -61,13 +61,14 @@ class Copies:
     def _family(self, family: bytes) -> Iterator[Row]:
         """Sort keys with the place of their record behind them, then fill the templates in that order."""
         templates = [_Filled(one) for one in self.recipe.templates if one.family == family]
-        alone = {name: value for name, value in self.recipe.base.items() if family_of(name.encode()) == family}
-        keys = [name.encode() + b"\0" + _PLACE.pack(0, len(templates)) for name in alone]
+        base = {name.encode(): value for name, value in self.recipe.base.items()}
+        alone = {name: value for name, value in base.items() if family_of(name) == family}
+        keys = [name + b"\0" + _PLACE.pack(0, len(templates)) for name in alone]
         for copy, values in enumerate(self._values):
             keys += [one.key(values) + b"\0" + _PLACE.pack(copy, index) for index, one in enumerate(templates)]
         keys.sort()
         for entry in keys:
-            name = entry[: -_PLACE.size - 1].decode()
+            name = entry[: -_PLACE.size - 1]
             copy, index = _PLACE.unpack(entry[-_PLACE.size :])
             yield name, alone[name] if index == len(templates) else templates[index].value(self._values[copy])
 

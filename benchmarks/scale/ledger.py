@@ -56,6 +56,8 @@ class Call:
     """Of that in the store's file."""
     commit_s: float | None
     """Checking the read-write set and committing it; None of a query."""
+    cpu_s: float
+    """Processor time of `simulate_s`."""
     keys: int
     """Keys in its read-write set: read one by one, read as a range, written."""
     rows: int
@@ -86,7 +88,7 @@ class _CountingStore(LedgerStore):
 def load(path: Path, rows: Iterable[Row]) -> None:
     """Make a ledger whose state is these rows, in the order of their keys."""
     genesis = blocks.make_block(0, b"", [])
-    state = ((StateKey(CONTRACT, "", name.encode()), VersionedValue(value, b"", _LOADED)) for name, value in rows)
+    state = ((StateKey(CONTRACT, "", name), VersionedValue(value, b"", _LOADED)) for name, value in rows)
     ChannelLedger.create(path, CHANNEL, Commit(genesis, (), BlockUpdates()), state).abandon()
 
 
@@ -155,9 +157,10 @@ class SimulatedLedger:
         self._chaincode.context = Context(tx_id, CHANNEL, CONTRACT, timestamp, caller)
         self._forget()
         gc.disable()
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.thread_time()
         try:
             payload, results = await self._simulate(tx_id, caller, request)
+            cpu_s = time.thread_time() - began_cpu
             simulated, rows, store_s = time.perf_counter(), self._store.rows, self._store.seconds
             rwsets = rwset.parse(results)
             block = await self._commit(tx_id, results, rwsets) if commit else None
@@ -166,7 +169,7 @@ class SimulatedLedger:
             gc.enable()
         commit_s = None if block is None else committed - simulated
         keys = sum(_touched(one) for one in rwsets)
-        self.calls.append(Call(request.function(), simulated - began, store_s, commit_s, keys, rows))
+        self.calls.append(Call(request.function(), simulated - began, store_s, commit_s, cpu_s, keys, rows))
         return Committed(tx_id, timestamp, payload, None, (), (), 0)
 
     def _forget(self) -> None:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from benchmarks.scale.copies import Copies, Row
-from benchmarks.scale.ledger import SimulatedLedger, load
+from benchmarks.scale.ledger import Call, SimulatedLedger, load
 from benchmarks.scale.recipe import make_recipe
 from benchmarks.scale.story import People, Rest, ScriptedWorld, Story
 from goldengrain.chaincode.market.memory import MemoryLedger
@@ -39,6 +39,7 @@ class Sample:
     keys: int
     rows: int
     simulate_s: float
+    cpu_s: float
     store_s: float
     commit_s: float | None
 
@@ -100,20 +101,13 @@ class _Party:
         Story(self.world, self.people, number).play()
         Rest(self.world, self.people, number).play()
         commands = [one for one in self.ledger.calls if one.commit_s is not None]
-        samples = [
-            Sample((number, place), one.function, one.keys, one.rows, one.simulate_s, one.store_s, one.commit_s)
-            for place, one in enumerate(commands)
-        ]
+        samples = [_sample((number, place), one.function, one) for place, one in enumerate(commands)]
         asked = (one for one in self._queries(number) for _ in range(TIMES_ASKED))
         for place, (what, query) in enumerate(asked, start=len(samples)):
             self.ledger.calls.clear()
             answer = self.world.ask(query, OPERATOR3)
             (call,) = self.ledger.calls
-            claims = _claims_shown(answer)
-            sample = Sample(
-                (number, place), what, call.keys - claims, call.rows - claims, call.simulate_s, call.store_s, None
-            )
-            samples.append(sample)
+            samples.append(_sample((number, place), what, call, _claims_shown(answer)))
         return samples
 
     def _queries(self, number: int) -> Iterator[tuple[str, Query]]:
@@ -174,6 +168,11 @@ class _Party:
         items = self.world.ask(q.ListTasks(page_size=40, bookmark=f"task/{middle}"))["items"]
         wide = (one["id"] for one in items if one["task"]["slots"] == 8)
         return bytes.fromhex(next(wide))
+
+
+def _sample(place: tuple[int, int], what: str, call: Call, left_out: int = 0) -> Sample:
+    keys, rows = call.keys - left_out, call.rows - left_out
+    return Sample(place, what, keys, rows, call.simulate_s, call.cpu_s, call.store_s, call.commit_s)
 
 
 def _claims_shown(answer: Any) -> int:

@@ -34,7 +34,6 @@ from goldengrain.network.embedded.state import (
 
 _APPLICATION_ID = 0x47474C31
 _SCHEMA_VERSION = 2
-_PAGE_SIZE = 8192  # bytes; most records fit into a page whole
 _CHECKED_BYTES = 64 << 20  # a larger file is not read through at every start
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -136,7 +135,6 @@ class LedgerStore:
         try:
             _remove(draft)
             with _translated("create"), closing(sqlite3.connect(draft, isolation_level=None)) as connection:
-                connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
                 connection.execute("PRAGMA journal_mode = OFF")  # a draft that is not finished is thrown away
                 connection.executescript(_SCHEMA)
                 connection.execute(_METADATA_INDEX)

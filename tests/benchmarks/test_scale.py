@@ -39,7 +39,7 @@ def ledger() -> MemoryLedger:
     assert [name for name, _ in rows] == sorted({name for name, _ in rows})
     made = MemoryLedger(now=START)
     for name, value in rows:
-        made._write(name, value)
+        made._write(name.decode(), value)
     return made
 
 
@@ -101,8 +101,8 @@ def test_calls_touch_equally_many_keys_in_small_and_larger_states() -> None:
     assert {row["call"] for row in made.rows} >= whats
 
 
-def _sample(what: str, keys_: int, seconds: float) -> Sample:
-    return Sample((1, 0), what, keys_, keys_, seconds, 0.0, None)
+def _sample(what: str, keys_: int, seconds: float, cpu: float = 1.0) -> Sample:
+    return Sample((1, 0), what, keys_, keys_, seconds, cpu, 0.0, None)
 
 
 def test_what_grows_is_a_failure_and_an_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,6 +112,10 @@ def test_what_grows_is_a_failure_and_an_exit_code(monkeypatch: pytest.MonkeyPatc
     assert report(found(_sample("a", 3, 1.0), _sample("a", 3, 1.19))).failures == []
     (keys_,) = report(found(_sample("a", 3, 1.0), _sample("a", 4, 1.0))).failures
     assert keys_ == "a touches keys by the number of offers: {10: 3, 20: 4}"
+    noisy = found(_sample("a", 3, 1.0), _sample("a", 3, 9.0))
+    assert report(noisy, busy=True).failures == []
+    (cpu,) = report(found(_sample("a", 3, 1.0), _sample("a", 3, 1.0, cpu=1.3)), busy=True).failures
+    assert cpu == "a: 1.30 times as long with 20 offers as with 10"
     slow = report(found(_sample("a", 3, 1.0), _sample("a", 3, 1.21)))
     assert slow.failures == ["a: 1.21 times as long with 20 offers as with 10"]
 
