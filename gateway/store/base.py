@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import IO, BinaryIO, Protocol
 
 from goldengrain.gateway.errors import BlobCorrupt, BlobTooLarge, StoreError
 
@@ -215,16 +215,26 @@ def require_size(digest: bytes, size: int, max_size: int | None) -> None:
 
 
 def write_hashed(
-    chunks: Iterable[bytes], file: BinaryIO, expected: Digest | None = None, max_size: int | None = None
+    chunks: Iterable[bytes], file: IO[bytes], expected: Digest | None = None, max_size: int | None = None
 ) -> Blob:
     """Write chunks to a file and return what they are. Raises BlobCorrupt and BlobTooLarge as ``put`` does."""
+
+    def written() -> Iterator[bytes]:
+        for chunk in chunks:
+            file.write(chunk)
+            yield chunk
+
+    return hash_chunks(written(), expected, max_size)
+
+
+def hash_chunks(chunks: Iterable[bytes], expected: Digest | None = None, max_size: int | None = None) -> Blob:
+    """Return what chunks are. Raises BlobCorrupt and BlobTooLarge as ``put`` does."""
     hashed, size = sha256(), 0
     for chunk in chunks:
         size += len(chunk)
         if max_size is not None and size > max_size:
             raise BlobTooLarge(f"the blob is larger than the {max_size} bytes allowed")
         hashed.update(chunk)
-        file.write(chunk)
     digest = hashed.digest()
     if expected is not None and digest != digest_of(expected):
         raise BlobCorrupt(f"the bytes have the SHA-256 {digest.hex()}, not {digest_of(expected).hex()}")
