@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-.PHONY: help setup demo test check lint types coverage format promise-mutants mutation fuzz bench-market bench-chaincode bench-scale bench stubs lock clean
+.PHONY: help setup demo test check lint types coverage format promise-mutants mutation fuzz bench-market bench-chaincode bench-scale bench-store bench stubs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,9 @@ bench-chaincode: setup ## contract operations on our shim against the same in Go
 
 bench-scale: setup ## commands and query pages with 10³ to 10⁶ offers; fails where something grows
 	$(BIN)/python -m benchmarks scale
+
+bench-store: setup ## verified streaming of a large blob; fails below 500 MB/s or where memory grows
+	$(BIN)/python -m benchmarks store
 
 bench: setup ## every figure that README and docs quote
 	$(BIN)/python -m benchmarks

@@ -10,6 +10,7 @@
 | throughput | get + put of 100 bytes through our client and our shim, 1, 32 and 64 in flight; CPU of each side |
 | demo | `goldengrain demo`, the whole of it |
 | market | a whole swap's commands against no-op writes |
+| store | verified reading of a blob from a local disk's cache, through a folder and through our server; its memory |
 | scale | every command and query page with 10³ to 10⁶ offers on the ledger; 12 GB of disk in the temporary folder |
 
 Where FABRIC_BIN names the folder of Fabric's own programs, `bring_up` and `throughput` run on these as well and show

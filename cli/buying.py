@@ -38,7 +38,7 @@ from goldengrain.cli.testsets import TestSet
 from goldengrain.cli.timing import require_time
 from goldengrain.gateway.market import Committed, Market
 from goldengrain.gateway.market.views import EnclaveView, OfferView
-from goldengrain.gateway.store import FolderStore, Progress
+from goldengrain.gateway.store import ContentStore, Progress
 from goldengrain.network.home import Home
 
 TASKS, BOUGHT = "tasks", "bought"
@@ -174,7 +174,7 @@ def _opening(
     )
 
 
-def _seal_to(store: FolderStore, enclaves: list[EnclaveView], key: bytes, task: bytes) -> tuple[EnvelopeDigest, ...]:
+def _seal_to(store: ContentStore, enclaves: list[EnclaveView], key: bytes, task: bytes) -> tuple[EnvelopeDigest, ...]:
     made = []
     for enclave in enclaves:
         envelope = sealing.seal_dataset_key(enclave.encryption_key, key, task)
@@ -204,7 +204,7 @@ async def receipt(
     market: Market,
     stores: Stores,
     offer: bytes,
-    source: FolderStore | None = None,
+    source: ContentStore | None = None,
     progress: Progress | None = None,
 ) -> Receipted:
     """Fetch an offer's ciphertext into the caller's organisation's store, hash it, and confirm it on the ledger.
@@ -278,7 +278,7 @@ def _bought_key(home: Home, view: OfferView) -> bytes:
     return key
 
 
-def _decrypt(store: FolderStore, view: OfferView, key: bytes, model: bytes, out: Path) -> int:
+def _decrypt(store: ContentStore, view: OfferView, key: bytes, model: bytes, out: Path) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")

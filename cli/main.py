@@ -23,6 +23,7 @@ COMMANDS = (
     "task",
     "model",
     "offer",
+    "store",
     "enclave",
     "tx",
     "events",

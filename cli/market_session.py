@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import click
@@ -16,6 +17,7 @@ from goldengrain.chaincode.protocol.digests import TREASURY
 from goldengrain.cli.contexts import Context
 from goldengrain.cli.errors import CommandLineError
 from goldengrain.cli.session import connect, endpoint_for, session
+from goldengrain.cli.settings import settings
 from goldengrain.cli.stores import Stores
 from goldengrain.gateway.market import Market
 from goldengrain.gateway.wallet import Wallet
@@ -34,11 +36,13 @@ class MarketSession:
     context: Context
     market: Market
     stack: AsyncExitStack
+    identity: str
+    """Wallet label of who acts."""
 
-    @property
+    @cached_property
     def stores(self) -> Stores:
         """The organisations' content stores."""
-        return Stores(self.home)
+        return Stores(self.home, self.identity)
 
     @property
     def now(self) -> int:
@@ -72,7 +76,8 @@ async def market_session(context: click.Context) -> AsyncIterator[MarketSession]
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(session(context))
         market = Market(opened.network, opened.context.contract)
-        yield MarketSession(opened.home, opened.context, market, stack)
+        label = settings(context).identity or opened.context.identity
+        yield MarketSession(opened.home, opened.context, market, stack, label)
 
 
 def account_from(home: Home, text: str) -> bytes:

@@ -82,6 +82,13 @@ class PrivateKeySigner:
         return cls(key)
 
     @property
+    def pem(self) -> bytes:
+        """The private key in PEM (PKCS#8, not encrypted), for TLS on behalf of its holder."""
+        return self._key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+    @property
     def public_key(self) -> ec.EllipticCurvePublicKey:
         """The key's public half."""
         return self._key.public_key()

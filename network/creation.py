@@ -17,7 +17,7 @@ _UNFINISHED = ".unfinished"  # exists while a network is being created
 _MADE_HERE = ("organizations", "channels", "wallet", "topology.yaml")
 _NEVER_OVERWRITTEN = ("organizations", "channels", "wallet", "ledger", "nodes")
 _MADE_LATER = ("ledger", "logs", "nodes", "store", "clock", "clock.lock", "simulated-root", "secrets", "enclaves")
-_STATE_FILES = ("network.json", "contract.json", "contract.lock", "contexts.json", "trust-bundle.json")
+_STATE_FILES = ("network.json", "contract.json", "contract.lock", "contexts.json", "trust-bundle.json", "stores.json")
 
 
 def create(

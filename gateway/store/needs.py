@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
 from goldengrain.chaincode.protocol.tables import LIVE, OfferState
+from goldengrain.gateway.errors import StoreRefused
 from goldengrain.gateway.market import Market
 from goldengrain.gateway.market.views import OfferView, TaskView
 from goldengrain.gateway.store.base import ContentStore, Entry
@@ -78,13 +79,12 @@ def collect(
     needs: Mapping[bytes, str],
     now: float,
     young_s: int = YOUNG_S,
-    *,
-    owner: str | None = None,
     remove: Callable[[bytes], None] | None = None,
 ) -> Collected:
     """Remove what is neither needed nor young; ``now`` in seconds since 1970, by the store's clock.
 
-    With ``owner`` only what that organisation has put. ``remove`` is the store's own unless another is given (a trial).
+    What a server doesn't let the caller remove is kept, too. ``remove`` is the store's own unless another is given (a
+    trial).
     """
     done, removing = Collected(), remove or store.remove
     for entry in list(store.entries()):
@@ -92,9 +92,10 @@ def collect(
             done.kept.append((entry, needs[entry.digest]))
         elif now - entry.stored < young_s:
             done.kept.append((entry, "young"))
-        elif owner is not None and entry.owner not in ("", owner):
-            done.kept.append((entry, f"put by {entry.owner}"))
         else:
-            removing(entry.digest)
-            done.removed.append(entry)
+            try:
+                removing(entry.digest)
+                done.removed.append(entry)
+            except StoreRefused as refusal:
+                done.kept.append((entry, str(refusal)))
     return done

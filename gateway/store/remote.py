@@ -82,7 +82,7 @@ class RemoteStore(ContentStore):
         The chunks go to a temporary file first: a server is told digest and size before it takes anything.
         """
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
-            blob = write_hashed(chunks, file, expected, max_size)  # type: ignore[arg-type]  # writes as any file does
+            blob = write_hashed(chunks, file, expected, max_size)
             self._upload(file, blob)
         return blob
 

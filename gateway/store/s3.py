@@ -47,7 +47,7 @@ class S3Store(ContentStore):
     def put(self, chunks: Iterable[bytes], expected: Digest | None = None, max_size: int | None = None) -> Blob:
         """Store a stream of chunks, see ``ContentStore``."""
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
-            blob = write_hashed(chunks, file, expected, max_size)  # type: ignore[arg-type]  # writes as any file does
+            blob = write_hashed(chunks, file, expected, max_size)
             file.seek(0)
             _asked(lambda: self._client.upload_fileobj(file, self.bucket, self._key(blob.digest)), blob.digest)
         return blob

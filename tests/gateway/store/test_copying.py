@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from goldengrain.chaincode.protocol import commands as c
 from goldengrain.chaincode.protocol import queries as q
-from goldengrain.gateway.errors import BlobCorrupt, BlobNotFound
+from goldengrain.gateway.errors import BlobCorrupt, BlobNotFound, StoreRefused
 from goldengrain.gateway.market.views import OfferView, TaskView, read
 from goldengrain.gateway.store import FolderStore
 from goldengrain.gateway.store.copying import copy, replicate
@@ -100,6 +99,10 @@ def test_a_test_set_is_needed_until_its_labels_could_be_checked(world: World) ->
     assert needs_of_task(view, task.last_opening + guard + LABELS_S + 1) == {}
 
 
+def _in_order(store: FolderStore, whys: dict[bytes, str]) -> list[str]:
+    return [whys[digest] for digest in store]
+
+
 def test_collecting_keeps_what_is_needed_young_or_others(stores: tuple[FolderStore, FolderStore, FolderStore]) -> None:
     store = stores[0]
     needed, other = store.put_bytes(b"needed").digest, store.put_bytes(b"other").digest
@@ -109,14 +112,15 @@ def test_collecting_keeps_what_is_needed_young_or_others(stores: tuple[FolderSto
     trial = collect(store, {needed: "a task"}, now + 90_000, remove=tried.append)
     assert (tried, [one.digest for one in trial.removed]) == ([other], [other])
     assert store.has(other)
-    owned = store.entries
 
-    def foreign():  # type: ignore[no-untyped-def]
-        return (replace(one, owner="Org2MSP") for one in owned())
+    def refuse(digest: bytes) -> None:
+        raise StoreRefused("another's")
 
-    store.entries = foreign  # type: ignore[method-assign]
-    assert collect(store, {}, now + 90_000, owner="Org1MSP").removed == []
-    store.entries = owned  # type: ignore[method-assign]
+    refused = collect(store, {needed: "a task"}, now + 90_000, remove=refuse)
+    assert (refused.removed, [why for _, why in refused.kept]) == (
+        [],
+        _in_order(store, {needed: "a task", other: "another's"}),
+    )
     done = collect(store, {needed: "a task"}, now + 90_000)
     assert [one.digest for one in done.removed] == [other]
     assert [why for _, why in done.kept] == ["a task"]
