@@ -8,11 +8,7 @@ import json
 import sys
 from functools import partial
 
-<<<<<<< HEAD
-from benchmarks import bring_up, contracts, demo, market, scale, throughput
-=======
-from benchmarks import bring_up, demo, market, scale, store, throughput
->>>>>>> 92456c6 (goldengrain store: serve, put, get, list, remove, copy between organisations, and let go of what the market no longer needs; its benchmark)
+from benchmarks import bring_up, contracts, demo, market, scale, store, throughput
 from benchmarks.report import machine
 
 BENCHMARKS = {
