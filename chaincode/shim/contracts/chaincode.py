@@ -45,13 +45,19 @@ class ContractChaincode:
     """A chaincode of one or more contracts; the first one's functions are called without its name too.
 
     Calls marked as initialisation are calls like any other: name the function that prepares the ledger.
+
+    Attributes:
+        members: the contracts by name.
+        default: the one whose functions are called without its name.
+        metadata: the description as JSON, as `org.hyperledger.fabric:GetMetadata` returns it.
+
     """
 
     def __init__(self, members: list[Contract], title: str = "", version: str = "") -> None:
         """Take contracts put together by `contracts()`."""
         self.members = {member.name: member for member in members}
         self.default = members[0]
-        self._metadata = metadata.document(members, title, version)
+        self.metadata = metadata.document(members, title, version)
 
     async def init(self, stub: ChaincodeStub) -> Response:
         """Call a function, as `invoke` does."""
@@ -60,7 +66,7 @@ class ContractChaincode:
     async def invoke(self, stub: ChaincodeStub) -> Response:
         """Call a function. Raises UnknownFunction, InvalidArgument, and what the function raises."""
         if stub.function == GET_METADATA:
-            return success(self._metadata)
+            return success(self.metadata)
         contract, name = self._find(stub.function)
         if (begin := contract.hooks.get(Kind.BEFORE)) is not None:
             await begin(stub)

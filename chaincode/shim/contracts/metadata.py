@@ -4,9 +4,12 @@ Its form is that of Fabric's contract APIs for other languages: contracts, their
 results as JSON schemas, and the schemas that these refer to under `components`. Schemas keep to the words of JSON
 Schema draft 4, which that form is defined in. Transient parameters are left out: a call's arguments are not where they
 belong.
+
+Only objects are components: Go's tools know no others, so enumerations and the like stand where they are used. Within a
+component another one is referred to by its bare name, which is resolved against the component's `$id`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from goldengrain.chaincode.shim.contracts.declaring import Kind
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from goldengrain.chaincode.shim.contracts.chaincode import Contract, Function
 
 SCHEMA = "https://hyperledger.github.io/fabric-chaincode-node/main/api/contract-schema.json"
+COMPONENTS = "#/components/schemas/"
 UNVERSIONED = "0.0.0"
 
 
@@ -41,7 +45,13 @@ def document(contracts: "Iterable[Contract]", title: str, version: str) -> bytes
             "$schema": SCHEMA,
             "info": _info(first, title, version),
             "contracts": described,
-            "components": {"schemas": {name: _component(name, schema) for name, schema in components.items()}},
+            "components": {
+                "schemas": {
+                    name: {"$id": name, "properties": {}, **_draft4(schema, components, "")}
+                    for name, schema in components.items()
+                    if _is_object(schema)
+                }
+            },
         }
     )
 
@@ -90,45 +100,63 @@ def _parameter(parameter: Parameter, components: dict[str, Any]) -> dict[str, An
 def _schema(kind: Any, components: dict[str, Any]) -> dict[str, Any]:
     schema, found = schema_of(kind)
     components.update(found)
-    plain: dict[str, Any] = _draft4(schema)
+    plain: dict[str, Any] = _draft4(schema, components, COMPONENTS)
     return plain
 
 
-def _component(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"$id": name, "properties": {}, **_draft4(schema)}
+def _draft4(schema: Any, components: Mapping[str, Any], place: str) -> Any:
+    """Say in draft 4's words what newer drafts have words of their own for; what it has none for is left open.
 
-
-def _draft4(schema: Any) -> Any:
-    """Say in draft 4's words what newer drafts have words of their own for; what it has none for is left open."""
+    `place` is what stands before the name in a reference to one of the components.
+    """
     if isinstance(schema, list):
-        return [_draft4(one) for one in schema]
+        return [_draft4(one, components, place) for one in schema]
     if not isinstance(schema, dict):
         return schema
+    if "$ref" in schema:
+        return _reference(schema, components, place)
     found = {key: value for key, value in schema.items() if key not in _NEWER}
     for key in ("items", "additionalProperties"):
         if key in found:
-            found[key] = _draft4(found[key])
+            found[key] = _draft4(found[key], components, place)
     if "properties" in found:
-        found["properties"] = {name: _draft4(one) for name, one in found["properties"].items()}
-    for key, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        if key in found:
-            found[bound], found[key] = found[key], True
+        found["properties"] = {name: _draft4(one, components, place) for name, one in found["properties"].items()}
+    _include_bounds(found)
     if schema.get("contentEncoding") == "base64":
         found["format"] = "byte"
     if "const" in schema:
         found["enum"] = [schema["const"]]
     if "prefixItems" in schema:
-        found["items"] = _draft4(schema["prefixItems"])
+        found["items"] = _draft4(schema["prefixItems"], components, place)
     if "anyOf" in schema:
-        found |= _one_of(schema["anyOf"])
+        found |= _one_of(schema["anyOf"], components, place)
     return found
 
 
-def _one_of(choices: list[dict[str, Any]]) -> dict[str, Any]:
+def _include_bounds(schema: dict[str, Any]) -> None:
+    """Exclusive bounds are a flag in draft 4, a number for Go: an inclusive one is the same to both."""
+    for key, bound, step in (("exclusiveMinimum", "minimum", 1), ("exclusiveMaximum", "maximum", -1)):
+        if key in schema:
+            schema[bound] = schema.pop(key) + (step if schema.get("type") == "integer" else 0)
+
+
+def _reference(schema: dict[str, Any], components: Mapping[str, Any], place: str) -> dict[str, Any]:
+    name = schema["$ref"].rpartition("/")[2]
+    default = {key: value for key, value in schema.items() if key == "default"}
+    if _is_object(components[name]):
+        return {"$ref": place + name, **default}
+    return {**_draft4(components[name], components, place), **default}
+
+
+def _is_object(schema: Mapping[str, Any]) -> bool:
+    return schema.get("type") == "object"
+
+
+def _one_of(choices: list[dict[str, Any]], components: Mapping[str, Any], place: str) -> dict[str, Any]:
     """Say "or null" as nothing at all, and any other choice as its types, where it is one of types alone."""
     kinds = [choice for choice in choices if choice.get("type") != "null"]
     if len(kinds) == 1:
-        return dict(_draft4(kinds[0]))
+        return dict(_draft4(kinds[0], components, place))
     types = sorted({kind["type"] for kind in kinds if "type" in kind})
     return {"type": types} if len(types) == len(kinds) else {}
 

@@ -6,10 +6,12 @@
 | `str`, and what JSON writes as a string (`datetime`, `Decimal`, `UUID`, enumerations of texts, …) | its text |
 | anything else: numbers, `bool`, lists, dataclasses, `TypedDict`, … | JSON |
 
-JSON is read strictly (no `"1"` for a number) and written with fields in a fixed order, so that endorsers agree.
+JSON is read strictly (no `"1"` for a number) and written with all fields in the order of their names, so that endorsers
+agree.
 """
 
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from enum import Enum
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -22,7 +24,9 @@ from goldengrain.chaincode.shim.responses import Response, success
 Value = TypeVar("Value")
 Reader = Callable[[bytes], Any]
 
-_ENCODER = msgspec.json.Encoder(order="deterministic")
+_SIMPLE = frozenset({str, int, bool, float, bytes, type(None)})
+# Not "deterministic": that leaves a dataclass's fields in the order in which they were set.
+_ENCODER = msgspec.json.Encoder(order="sorted")
 
 
 def to_json(value: object) -> bytes:
@@ -30,6 +34,7 @@ def to_json(value: object) -> bytes:
 
     Raises InvalidArgument for what JSON cannot hold.
     """
+    _complete(value)
     try:
         return _ENCODER.encode(value)
     except (TypeError, ValueError, OverflowError) as error:
@@ -88,6 +93,32 @@ def answer(result: object) -> Response:
         return success(result.encode())
     encoded = to_json(result)
     return success(msgspec.json.decode(encoded, type=str).encode() if encoded.startswith(b'"') else encoded)
+
+
+def _complete(value: object) -> None:
+    """Give dataclasses in a value the fields that they have from their class alone.
+
+    msgspec leaves a field that was not in the JSON to the class's default and would not write it back: two equal values
+    would have different bytes.
+    """
+    if type(value) in _SIMPLE:
+        return
+    if isinstance(value, dict):
+        for one in value.values():
+            _complete(one)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for one in value:
+            _complete(one)
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            _complete(getattr(value, name))
+    elif is_dataclass(value) and not isinstance(value, type):
+        own = getattr(value, "__dict__", None)
+        for name in value.__dataclass_fields__:
+            found = getattr(value, name)
+            if own is not None and name not in own:
+                own[name] = found
+            _complete(found)
 
 
 def _text_reader(kind: Any) -> Reader:

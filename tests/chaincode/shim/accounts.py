@@ -43,6 +43,13 @@ class Account:
     tags: list[str] = field(default_factory=list)
 
 
+@dataclass
+class Statement:
+    account: Account
+    history: list[Account]
+    closed: datetime.datetime | None = None
+
+
 @contract(version="1.2.0", license="Apache-2.0", contact={"name": "Somebody"})
 class Accounts:
     """Accounts and what they hold."""
@@ -138,6 +145,10 @@ class Kinds:
     @query
     async def pairs(self, stub: ChaincodeStub, pairs: dict[str, tuple[int, str]]) -> list[str]:
         return [f"{name}{number}{text}" for name, (number, text) in pairs.items()]
+
+    @query
+    async def nested(self, stub: ChaincodeStub, statement: Statement) -> Statement:
+        return Statement(statement.history[0], [statement.account], statement.closed)
 
     @query
     async def nothing(self, stub: ChaincodeStub) -> None:

@@ -16,7 +16,7 @@ from goldengrain.chaincode.shim import (
     to_json,
     transaction,
 )
-from tests.chaincode.shim.accounts import Account, Accounts, Kinds, Watched
+from tests.chaincode.shim.accounts import Account, Accounts, Kinds, Statement, Watched
 from tests.chaincode.shim.conftest import Network
 from tests.chaincode.shim.identities import creator_of
 from tests.chaincode.shim.ledger import Ledger
@@ -35,7 +35,7 @@ def answer(outcome: Outcome) -> tuple[int, str, bytes]:
 
 async def test_a_function_is_called_with_values_of_its_types_and_answers_json(peer: FakePeer) -> None:
     outcome = await peer.call("open", "alice", "5", "savings", '["a","b"]')
-    stored = b'{"owner":"Org1MSP","balance":5,"kind":"savings","tags":["a","b"]}'
+    stored = b'{"balance":5,"kind":"savings","owner":"Org1MSP","tags":["a","b"]}'
     assert answer(outcome) == (200, "", stored)
     assert outcome.transaction.writes == [("put", "", "alice", stored)]
     assert outcome.event is not None
@@ -66,6 +66,10 @@ async def test_arguments_with_a_default_may_be_left_out(peer: FakePeer) -> None:
         (("maybe", "", "7"), b'["",7]'),
         (("maybe", "null", "null"), b'["null",null]'),
         (("pairs", '{"z":[1,"a"],"b":[2,"c"]}'), b'["z1a","b2c"]'),
+        (
+            ("nested", '{"account":{"owner":"a","balance":1},"history":[{"owner":"b","balance":2,"tags":["t"]}]}'),
+            to_json(Statement(Account("b", 2, tags=["t"]), [Account("a", 1)])),
+        ),
         (("nothing",), b""),
         (("status", "201"), b"payload"),
     ],
@@ -207,6 +211,8 @@ def test_contracts_and_functions_of_one_name_are_refused() -> None:
 def test_json_is_the_same_for_equal_values() -> None:
     assert to_json({"b": 1, "a": {"z", "y"}}) == to_json({"a": {"y", "z"}, "b": 1}) == b'{"a":["y","z"],"b":1}'
     assert from_json(b'{"owner":"o","balance":1}', Account) == Account("o", 1)
+    mixed = from_json(b'{"tags":["t"],"balance":1,"owner":"o"}', Account)
+    assert to_json(mixed) == to_json(Account("o", 1, tags=["t"]))
     with pytest.raises(InvalidArgument, match=r"\$.balance"):
         from_json(b'{"owner":"o","balance":-1}', Account)
     with pytest.raises(InvalidArgument):
@@ -240,3 +246,79 @@ async def test_the_sender_is_known_by_its_certificate(network: Network) -> None:
     assert (await peer.call("buyer", tx_id=tx_id, proposal=proposal)).response.payload == b"alice"
     refused = await peer.call("admin", tx_id=tx_id, proposal=proposal)
     assert answer(refused) == (403, "UNAUTHORIZED: this takes a certificate with the OU admin", b"")
+
+
+def described(contract: object) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(contracts(contract).metadata)
+    return document
+
+
+async def test_the_chaincode_describes_itself(peer: FakePeer) -> None:
+    found = json.loads((await peer.call("org.hyperledger.fabric:GetMetadata")).response.payload)
+    assert found["info"] == {
+        "title": "Accounts",
+        "version": "1.2.0",
+        "description": "Accounts and what they hold.",
+        "license": {"name": "Apache-2.0"},
+        "contact": {"name": "Somebody"},
+    }
+    accounts, kinds = found["contracts"]["Accounts"], found["contracts"]["kinds"]
+    assert (accounts["default"], kinds["default"]) == (True, False)
+    assert kinds["info"] == {"title": "kinds", "version": "0.0.0", "description": "One function a type."}
+    functions = {one["name"]: one for one in accounts["transactions"]}
+    assert list(functions) == ["open", "read", "List", "pay", "seal", "cheat"]
+    assert functions["open"]["tag"] == ["submit", "SUBMIT"]
+    assert functions["List"] == {
+        "name": "List",
+        "tag": ["evaluate", "EVALUATE"],
+        "parameters": [],
+        "returns": {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Account"}},
+    }
+    assert functions["open"]["parameters"][1] == {
+        "name": "balance",
+        "required": False,
+        "schema": {"type": "integer", "minimum": 0, "maximum": 10**18, "default": 0},
+    }
+    assert functions["pay"]["parameters"][2]["schema"] == {"type": "integer", "minimum": 1}
+    assert [one["name"] for one in functions["seal"]["parameters"]] == ["collection", "name"]
+    assert "returns" not in functions["pay"]
+    assert list(found["components"]["schemas"]) == ["Account", "Statement"]
+    assert found["components"]["schemas"]["Account"] == {
+        "$id": "Account",
+        "title": "Account",
+        "type": "object",
+        "properties": {
+            "owner": {"type": "string"},
+            "balance": {"type": "integer", "minimum": 0, "maximum": 10**18},
+            "kind": {"title": "Kind", "enum": ["current", "savings"], "default": "current"},
+            "tags": {"type": "array", "items": {"type": "string"}},
+        },
+        "required": ["owner", "balance"],
+    }
+
+
+def test_schemas_keep_to_the_words_that_all_tools_know() -> None:
+    functions = {one["name"]: one for one in described(Kinds())["contracts"]["kinds"]["transactions"]}
+
+    def schema(name: str, index: int = 0) -> dict[str, Any]:
+        found: dict[str, Any] = functions[name]["parameters"][index]["schema"]
+        return found
+
+    assert schema("raw") == {"type": "string", "format": "byte"}
+    assert schema("choice") == {"enum": ["a", "b"]}
+    assert schema("maybe") == {"type": "string"}
+    assert schema("maybe", 1) == {"type": "integer"}
+    assert schema("pairs")["additionalProperties"] == {
+        "type": "array",
+        "items": [{"type": "integer"}, {"type": "string"}],
+        "minItems": 2,
+        "maxItems": 2,
+    }
+    assert functions["status"].get("returns") is None
+    assert schema("nested") == {"$ref": "#/components/schemas/Statement"}
+    statement = described(Kinds())["components"]["schemas"]["Statement"]
+    assert statement["properties"] == {
+        "account": {"$ref": "Account"},
+        "history": {"type": "array", "items": {"$ref": "Account"}},
+        "closed": {"type": "string", "default": None},
+    }

@@ -71,7 +71,7 @@ def test_an_id_is_spelt_as_go_spells_it() -> None:
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "#ca")])
     pem = certificate_of(subject, None, issuer).public_bytes(Encoding.PEM)
     assert base64.b64decode(identity(pem).id).decode() == (
-        "x509::CN=\\ #a\\+b,ST=North Carolina,O=Hyper\\, ledger,C=US::CN=\\#ca"
+        "x509::CN=\\ #a\\+b,O=Hyper\\, ledger,ST=North Carolina,C=US::CN=\\#ca"
     )
 
 
