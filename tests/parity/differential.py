@@ -21,6 +21,7 @@ from tests.parity.compare import Difference, Pair, shrunk
 from tests.parity.ledger import FUNDED, FUNDS, Ledger, Outcome, Step
 from tests.parity.memory import MemoryLedger
 from tests.parity.play import player
+from tests.parity.scenario_play import scenario_of
 
 
 @dataclass
@@ -89,8 +90,6 @@ def differences(pair: Pair, seeds: range, tally: Tally) -> Iterator[tuple[int, D
 
 def write_shrunk(pair: Pair, seed: int, folder: Path) -> Path:
     """Shrink the sequence that was just played up to a difference, and write it as a scenario."""
-    from tests.parity.scenario import scenario_of
-
     steps = shrunk(pair, pair.steps)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"differs-{seed}.yaml"

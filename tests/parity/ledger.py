@@ -6,8 +6,9 @@ own ids under these names, since the words for channel, contract and accounts di
 secrets, digests of files) is the same on all and comes from `objects`.
 
     ledger.reset()
-    ledger.run(Step("OpenTask", "provider", 0, {"task": "T1", "slots": 1}))          # Outcome(None): accepted
-    ledger.run(Step("Reveal", "developer", 60, {"offer": "A"}))                      # Outcome("OFFER_NOT_FOUND")
+    task = {"task": "T1", "S": 10_000, "B": 20_000, "A": 30_000}
+    ledger.run(Step("OpenTask", "provider", 0, task))                  # Outcome(None): accepted
+    ledger.run(Step("Reveal", "developer", 60, {"offer": "A"}))        # Outcome("OFFER_NOT_FOUND")
 
 **Commands and arguments.** `ARGUMENTS` lists them; one without a default has to be given. Amounts are smallest units,
 scores ppm. A command that costs something pays exactly what is due (`pay: due`) or comes without any money (`pay:

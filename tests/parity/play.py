@@ -8,20 +8,18 @@ other's way. At the end time goes by and everything that holds money is ended, a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
-from typing import Any, TypeVar
+from typing import Any
 
-from goldengrain.chaincode.market.records import OfferRecord
-from goldengrain.chaincode.protocol.tables import OfferState, SlotState, offer_rules
-from goldengrain.chaincode.protocol.task import Award, Task
+from goldengrain.chaincode.protocol.tables import OfferState, SlotState
+from goldengrain.chaincode.protocol.task import Award
 from goldengrain.chaincode.protocol.threshold import threshold
-from tests.parity import objects
 from tests.parity.fabric import FabricLedger
-from tests.parity.ledger import ACCOUNTS, ENCLAVES, NEWCOMER, OPERATORS, POLICY, SEALED_TO, TAMPERINGS, Step, Value
+from tests.parity.ledger import ACCOUNTS, ENCLAVES, NEWCOMER, OPERATORS, SEALED_TO, TAMPERINGS, Step, Value
+from tests.parity.watch import GUARD, Watch
 
 S = OfferState
-T = TypeVar("T")
 Steps = Iterator[Step]
 
 DEVELOPERS = ("developer", "rival", "colleague")
@@ -29,24 +27,17 @@ ADMINS = ("admin1", "admin2", "admin3")
 PEOPLE = tuple(one for one in ACCOUNTS if one not in ADMINS)
 ENDED = (S.WITHDRAWN, S.DECLINED, S.FAILED, S.OUTBID, S.DISPLACED, S.VOID, S.EXPIRED, S.FORFEITED)
 OUTCOMES = ("pass", "declined", "failed", "unusable", *["pass"] * 5)
-GUARD = POLICY["guard"]
 LENGTH = (24, 44)
 """Least and greatest number of moves; a move is one step or a few."""
 
 
 @dataclass
-class Player:
-    """One sequence, told step by step. `sent` is how many steps it has yielded."""
+class Player(Watch):
+    """One sequence, told step by step."""
 
-    ledger: FabricLedger
-    dice: Random
-    now: int = 0
-    tasks: list[str] = field(default_factory=list)
-    offers: list[str] = field(default_factory=list)
     proposals: int = 0
     made: int = 0
-    late: bool = False
-    """Whether it is time to go past a task's deadlines, after which little else happens."""
+    """How many tasks and offers were named."""
 
     def steps(self) -> Steps:
         """Yield the sequence; each step is to be run on the ledger before the next one is asked for."""
@@ -58,81 +49,7 @@ class Player:
             yield from self.dice.choice(WEIGHTED)(self)
         yield from self.end()
 
-    def step(self, command: str, sender: str, **arguments: Value) -> Step:
-        return Step(command, sender, self.now, arguments)
-
-    # what there is
-
-    def chance(self, percent: int) -> bool:
-        return self.dice.randrange(100) < percent
-
-    def record(self, offer: str) -> OfferRecord:
-        found = self.ledger.offer_record(self.ledger.names.offer(offer))
-        assert found is not None
-        return found
-
-    def state(self, offer: str) -> OfferState:
-        return self.record(offer).state
-
-    def task_of(self, offer: str) -> Task:
-        return self.ledger.names.task_of(self.record(offer).order)
-
-    def task_name(self, offer: str) -> str:
-        task = self.record(offer).order.task
-        return next(name for name in self.ledger.names.tasks if self.ledger.names.task(name) == task)
-
-    def seconds(self, moment: int) -> int:
-        """Seconds after the start."""
-        return moment - self.ledger.base
-
-    def lease_end(self, offer: str, number: int) -> int:
-        found = self.ledger.claim_record(self.ledger.names.offer(offer), number)
-        assert found is not None
-        return self.seconds(found.claim.lease_end)
-
-    def operator(self, offer: str, number: int) -> str:
-        found = self.ledger.claim_record(self.ledger.names.offer(offer), number)
-        if found is None:
-            return self.dice.choice(OPERATORS)
-        return next(ENCLAVES[one] for one in ENCLAVES if objects.enclave_id(one) == found.claim.enclave)
-
-    def developer(self, offer: str) -> str:
-        account = self.record(offer).order.developer
-        return next(one for one in ACCOUNTS if self.ledger.account(one) == account)
-
-    def able(self, offer: str) -> list[str]:
-        """Enclaves that may still run an offer."""
-        record = self.record(offer)
-        return [
-            one
-            for one, operator in ENCLAVES.items()
-            if ACCOUNTS[operator].organization != record.developer_msp
-            and objects.enclave_id(one) not in record.claimed_by
-            and objects.enclave_id(one) in [envelope.enclave for envelope in record.envelopes]
-            and (record.provider_may_operate or ACCOUNTS[operator].organization != "Org1MSP")
-        ] or list(SEALED_TO)
-
-    def wanted(self, offer: str) -> bool:
-        record = self.record(offer)
-        return len(record.open_claims) + len(record.reported_claims) < record.enclaves
-
-    def an_offer(self, command: str) -> str:
-        """An offer in a state for the command four times in five, else any, or one that isn't there."""
-        if not self.offers or self.chance(1):
-            return "nobody's"
-        fit = [one for one in self.offers if offer_rules(command, self.state(one))]
-        return self.dice.choice(fit if fit and self.chance(80) else self.offers)
-
-    def a_task(self) -> str:
-        return "nobody's" if self.chance(1) else self.dice.choice(self.tasks or ["nobody's"])
-
-    def terms(self, task: str) -> Task | None:
-        return self.ledger.names.tasks.get(task)
-
     # time
-
-    def move_to(self, moment: int) -> None:
-        self.now = max(self.now, moment)
 
     def wait(self) -> Steps:
         self.now += self.dice.choice((1, 60, 301))

@@ -13,7 +13,8 @@ from tests.parity.compare import Cast
 from tests.parity.differential import Tally
 from tests.parity.ledger import ARGUMENTS, POLICY, Step
 from tests.parity.memory import MemoryLedger
-from tests.parity.scenario import Disappointed, Scenario, ScenarioError, parse, play, scenario_of, scenarios
+from tests.parity.scenario import Scenario, ScenarioError, parse, scenarios
+from tests.parity.scenario_play import Disappointed, play, scenario_of
 
 MISTAKES: dict[str, tuple[type[ScenarioError], str]] = {
     "title: [": (scenario.ScenarioUnreadable, "not YAML"),

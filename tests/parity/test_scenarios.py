@@ -11,7 +11,8 @@ from tests.parity.embedded import EmbeddedLedger
 from tests.parity.evm import EvmLedger
 from tests.parity.ledger import Ledger
 from tests.parity.memory import MemoryLedger
-from tests.parity.scenario import Scenario, parse, play, scenarios
+from tests.parity.scenario import Scenario, parse, scenarios
+from tests.parity.scenario_play import play
 
 SCENARIOS = scenarios()
 FIRST_TIER = ("27-reveal-until-d",)
