@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -82,18 +82,21 @@ def artifact(name: str, folder: Path = CONTRACTS) -> Artifact:
     kept = KEPT / f"{name}-{hashlib.sha256(vyper_version.encode() + sources).hexdigest()[:24]}.json"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(compiled(name, folder)))
+        fresh = kept.with_suffix(f".{os.getpid()}")  # other test processes compile at the same time
+        fresh.write_text(json.dumps(compiled(name, folder)))
+        fresh.replace(kept)
     return _artifact(json.loads(kept.read_text()))
 
 
 def compiled(name: str, folder: Path = CONTRACTS) -> dict[str, Any]:
     """Compile a contract; returns ABI and codes as the compiler gives them."""
-    settings = Settings(optimize=OptimizationLevel.CODESIZE)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", category=ResourceWarning)
-        formats = ["abi", "bytecode", "bytecode_runtime"]
-        (result,) = compile_files([str(folder / name)], formats, paths=[str(folder)], settings=settings).values()
+    (result,) = compile_files(
+        [str(folder / name)],
+        ["abi", "bytecode", "bytecode_runtime"],
+        paths=[str(folder)],
+        settings=Settings(optimize=OptimizationLevel.CODESIZE),
+        warnings_control="error",
+    ).values()
     return dict(result)
 
 

@@ -141,9 +141,9 @@ class EvmLedger:
 
     name = "evm"
 
-    def __init__(self) -> None:
+    def __init__(self, chain: Chain | None = None) -> None:
         self.names = Names()
-        self.chain = Chain(START_OF_ALL)
+        self.chain = chain or Chain(START_OF_ALL)
         self.registry, self.market = deploy(self.chain)
         self.place = Place(self.chain.chain_id, number(self.market.address))
         self.policy: dict[str, Value] = {**POLICY, **ELSEWHERE}
@@ -194,10 +194,10 @@ class EvmLedger:
     def total(self, account: str) -> int:
         if account == TREASURY:
             return self.market.ask("treasury")
-        return self.chain.balance(address(account)) + self.market.ask("credits", address(account))
+        return self.chain.balance(address(account)) + self.market.ask("credits", number(address(account)))
 
     def held(self) -> int:
-        free = sum(self.market.ask("credits", address(one)) for one in ACCOUNTS)
+        free = sum(self.market.ask("credits", number(address(one))) for one in ACCOUNTS)
         return self.chain.balance(self.market.address) - free - self.market.ask("treasury")
 
     def claim(self, offer: str, number: int) -> ClaimWord | None:
@@ -246,7 +246,7 @@ class EvmLedger:
         if step["pay"] == "nothing":
             return 0
         sender = address(step.sender)
-        if self.chain.balance(sender) < due and self.market.ask("credits", sender):
+        if self.chain.balance(sender) < due and self.market.ask("credits", number(sender)):
             self.market.send(sender, "pull")
         return min(due, self.chain.balance(sender))
 

@@ -113,7 +113,7 @@ class Task:
     def conditions(self) -> list[Any]:
         """Fields of the contract's `Conditions`, in the order of the digest."""
         return [
-            self.provider,
+            number(self.provider),
             digests.hashed(self.provider_key),
             self.spec.digest(),
             self.dataset.digest(),
@@ -146,11 +146,8 @@ class Task:
 
     @cached_property
     def _digest(self) -> bytes:
-        provider, *rest = self.conditions
-        place = self.place
-        return digests.digest(
-            "task", place.chain_id, place.contract, number(provider), *rest, digests.word(self.terms.words())
-        )
+        place, terms = self.place, self.terms.words()
+        return digests.digest("task", place.chain_id, place.contract, *self.conditions, digests.word(terms))
 
 
 @dataclass(frozen=True)
@@ -177,8 +174,8 @@ class Order:
             self.task.digest(),
             digests.hashed(self.task.provider_key),
             self.task.spec.digest(),
-            self.developer,
-            self.payout,
+            number(self.developer),
+            number(self.payout),
             self.attempt,
             self.ciphertext,
             self.size,
@@ -210,9 +207,7 @@ class Order:
     @cached_property
     def _digest(self) -> bytes:
         place = self.task.place
-        task, key, spec, _, _, *rest = self.struct()
-        accounts = (number(self.developer), number(self.payout))
-        return digests.digest("order", place.chain_id, place.contract, task, key, spec, *accounts, *rest)
+        return digests.digest("order", place.chain_id, place.contract, *self.struct())
 
     @cached_property
     def offer_id(self) -> bytes:

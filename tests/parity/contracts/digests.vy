@@ -2,7 +2,8 @@
 """
 @title Digests of the protocol (section 9): SHA-256 over 32-byte words, the first a tag
 @notice Each struct has its fields in the order of its digest, so that its ABI encoding is what is hashed. The words for
-    channel and contract are this chain's id and this contract's address; an account's word is its address.
+    channel and contract are this chain's id and this contract's address. An account is its word, the address as a
+    number, and a flag 0 or 1: structs of words alone need no checks of types, which keeps code small.
 """
 
 MAX_POINTS: constant(uint256) = 16
@@ -31,7 +32,7 @@ struct Spec:
 
 
 struct Conditions:
-    provider: address
+    provider: uint256
     provider_key: bytes32
     spec: bytes32
     dataset: bytes32
@@ -56,7 +57,7 @@ struct Terms:
     required: uint256
     window: uint256
     guard: uint256
-    test: bool
+    test: uint256
 
 
 struct Task:
@@ -68,8 +69,8 @@ struct Order:
     task: bytes32
     provider_key: bytes32
     spec: bytes32
-    developer: address
-    payout: address
+    developer: uint256
+    payout: uint256
     attempt: uint256
     ciphertext: bytes32
     size: uint256

@@ -85,10 +85,12 @@ def check(policy: Policy):
 @internal
 @pure
 def _check_ranges(policy: Policy):
-    refusals.require(policy.organizations != 0 and policy.organizations < 2**MAX_ORGANIZATIONS, refusals.MALFORMED_INPUT)
+    refusals.require(policy.organizations != 0, refusals.MALFORMED_INPUT)
+    refusals.require(policy.organizations < 2**MAX_ORGANIZATIONS, refusals.MALFORMED_INPUT)
     refusals.require(max(policy.benchmark_fee, policy.deposit) <= MAX_AMOUNT, refusals.MALFORMED_INPUT)
     refusals.require(max(policy.market_fee, max(policy.bond, policy.audit_bond)) <= BASIS, refusals.MALFORMED_INPUT)
-    refusals.require(max(policy.guard, max(policy.reveal_max, policy.lease_max)) <= MAX_SECONDS, refusals.MALFORMED_INPUT)
+    refusals.require(max(policy.guard, policy.reveal_max) <= MAX_SECONDS, refusals.MALFORMED_INPUT)
+    refusals.require(policy.lease_max <= MAX_SECONDS, refusals.MALFORMED_INPUT)
     refusals.require(max(policy.enclave_age, policy.proposal_age) <= MAX_SECONDS, refusals.MALFORMED_INPUT)
 
 
@@ -110,4 +112,5 @@ def _check_times(policy: Policy):
     refusals.require(policy.lease_min >= 1 and policy.lease_min <= policy.lease_max, refusals.POLICY_TIMING)
     refusals.require(min(policy.enclave_age, policy.proposal_age) >= 1, refusals.POLICY_TIMING)
     refusals.require(policy.enclave_age <= MAX_EPOCH, refusals.POLICY_TIMING)
-    refusals.require(policy.test or (policy.guard >= MIN_GUARD and policy.reveal_min >= MIN_REVEAL), refusals.POLICY_UNMARKED_TEST)
+    whole: bool = policy.guard >= MIN_GUARD and policy.reveal_min >= MIN_REVEAL
+    refusals.require(policy.test or whole, refusals.POLICY_UNMARKED_TEST)

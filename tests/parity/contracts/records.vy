@@ -41,7 +41,7 @@ struct Offer:
 
 
 struct Claim:
-    operator: address
+    operator: uint256  # its account
     lease_end: uint256
     number: uint256
     state: uint256
@@ -129,7 +129,7 @@ def offer(word: uint256) -> Offer:
 @pure
 def pack_claim(one: Claim) -> uint256:
     return (
-        convert(one.operator, uint256)
+        one.operator
         | one.lease_end << 160
         | one.number << 200
         | one.state << 216
@@ -142,7 +142,7 @@ def pack_claim(one: Claim) -> uint256:
 @pure
 def claim(word: uint256) -> Claim:
     return Claim(
-        operator=convert(word & U160, address),
+        operator=word & U160,
         lease_end=(word >> 160) & U40,
         number=(word >> 200) & U16,
         state=(word >> 216) & U8,

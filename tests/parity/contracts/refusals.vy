@@ -1,8 +1,8 @@
 # pragma version ==0.4.3
 """
 @title Refusals: custom errors named as the chaincode's codes
-@notice `error TOO_LATE()` for TOO_LATE: a revert's data is the selector of the code, 4 bytes, which maps to it and back.
-    Strings would take half of the code that EIP-170 allows.
+@notice `error TOO_LATE()` for TOO_LATE: a revert's data is the selector of the code, 4 bytes, which maps to it and
+    back. Strings would take half of the code that EIP-170 allows.
 """
 
 ADMIN_REQUIRED: constant(bytes4) = method_id("ADMIN_REQUIRED()", output_type=bytes4)
