@@ -81,7 +81,9 @@ ELSEWHERE: Mapping[str, Value] = {
 
 
 def address(name: str) -> str:
-    """Return an account's address."""
+    """Return an account's address; of a contract it is its name already."""
+    if name.startswith("0x"):
+        return name
     return "0x" + hashlib.sha256(f"address of {name}".encode()).hexdigest()[:40]
 
 
@@ -207,6 +209,10 @@ class EvmLedger:
         enclave = objects.enclave_id(self.names.claims[offer, number])
         return ClaimWord.of(self.market.ask("claims", self._offer_id(offer), enclave))
 
+    def pull(self, account: str) -> None:
+        """Have an account take what the market owes it."""
+        self.market.send(address(account), "pull")
+
     # what there is
 
     def _offer_id(self, name: str) -> bytes:
@@ -247,7 +253,7 @@ class EvmLedger:
             return 0
         sender = address(step.sender)
         if self.chain.balance(sender) < due and self.market.ask("credits", number(sender)):
-            self.market.send(sender, "pull")
+            self.pull(step.sender)
         return min(due, self.chain.balance(sender))
 
     # the provider's

@@ -1,35 +1,35 @@
 """Gas as Ethereum charges it, transaction by transaction.
 
-The EVM in this process never ends a transaction: what one has touched stays warm for the next, and a slot's
-"original" value is that of the beginning. So a metered chain runs each transaction twice: once to see which slots it
-touches, whose values it then reads, and once for good, with a trace in which every access to storage and to accounts is
-priced anew by EIP-2929 and EIP-3529, as if all were cold. Calldata costs at least the floor of EIP-7623.
+The EVM in this process never ends a transaction: what one has touched stays warm for the next, and a slot's "original"
+value is that of the beginning. So a metered chain runs each transaction once more beforehand, on an EVM that begins
+with it and reads the state from a node (`node`): there every account and slot is cold, and is what it was. Calldata
+costs at least the floor of EIP-7623, and at most a fifth is given back (EIP-3529).
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+import subprocess
+import sys
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
-from tests.parity.chain import Chain, Deployed, Receipt
+from pyrevm import EVM, BlockEnv
 
-COLD_SLOT, WARM = 2_100, 100
-COLD_ACCOUNT = 2_600
-SET, RESET, CLEARED = 20_000, 2_900, 4_800
-"""Storing something where nothing was, storing something else, and what is given back for storing nothing."""
-INTRINSIC, ZERO_BYTE, BYTE = 21_000, 4, 16
-FLOOR = 10
-"""Least gas for a token of calldata: a zero byte is one, any other four."""
-LOG_BYTE = 8
-CALLS = ("CALL", "STATICCALL")
-_PRICED = re.compile(r'"opName":"(?:SLOAD|SSTORE|CALL|STATICCALL)"')
-PRECOMPILED = 0x11
-"""Addresses up to this one are warm from the start."""
+from tests.parity.chain import FORK, GAS_LIMIT, UNIT, Chain, Deployed, Receipt
+
+INTRINSIC, FLOOR, LOG_BYTE = 21_000, 10, 8
+"""Gas of any transaction, the least for a token of calldata (a zero byte is one, any other four), and of a logged
+byte."""
+_ACCOUNT = re.compile(
+    r"(0x[0-9a-f]{40}): Account \{ info: AccountInfo \{ balance: (\d+), nonce: (\d+), code_hash: \w+, "
+    r"code: Some\(Bytecode \{ bytecode: (0x[0-9a-f]*), state: .*?storage: \{(.*?)\}, status:"
+)
+_SLOT = re.compile(r"(\d+): StorageSlot \{ previous_or_original_value: \d+, present_value: (\d+)")
 
 
 @dataclass(frozen=True)
@@ -47,118 +47,66 @@ class Spent:
         return LOG_BYTE * self.logged
 
 
-@dataclass
-class Prices:
-    """One transaction's accesses, priced as they come."""
-
-    values: dict[tuple[str, int], int]
-    """Slots' values before the transaction."""
-    warm_accounts: set[str]
-    warm: set[tuple[str, int]] = field(default_factory=set)
-    now: dict[tuple[str, int], int] = field(default_factory=dict)
-    refund: int = 0
-
-    def slot(self, slot: tuple[str, int]) -> int:
-        """Price of the access alone."""
-        cold = slot not in self.warm
-        self.warm.add(slot)
-        return COLD_SLOT if cold else WARM
-
-    def store(self, slot: tuple[str, int], value: int) -> int:
-        """Price of storing a value."""
-        cold = COLD_SLOT if slot not in self.warm else 0
-        self.warm.add(slot)
-        original = self.values[slot]
-        current = self.now.get(slot, original)
-        self.now[slot] = value
-        if value == current:
-            return cold + WARM
-        if current != original:
-            self._refund_dirty(original, current, value)
-            return cold + WARM
-        if original and not value:
-            self.refund += CLEARED
-        return cold + (RESET if original else SET)
-
-    def _refund_dirty(self, original: int, current: int, value: int) -> None:
-        if original:
-            self.refund += CLEARED * ((value == 0) - (current == 0))
-        if value == original:
-            self.refund += (RESET if original else SET) - WARM
-
-    def account(self, address: str) -> int:
-        """What a call costs more than to a warm account."""
-        if address in self.warm_accounts or int(address, 16) <= PRECOMPILED:
-            return 0
-        self.warm_accounts.add(address)
-        return COLD_ACCOUNT - WARM
-
-
 class MeteredChain(Chain):
-    """A chain that notes what each accepted transaction costs."""
+    """A chain that notes what each accepted transaction costs while `metered` is set. A context: it runs a node."""
 
     def __init__(self, at: int = 0) -> None:
         super().__init__(at)
         self.metered = False
         self.spent: list[Spent] = []
+        root = Path(__file__).parents[2]
+        self._node = subprocess.Popen(
+            [sys.executable, "-m", "tests.parity.node"], stdout=subprocess.PIPE, text=True, cwd=root
+        )
+        assert self._node.stdout is not None
+        self._url = f"http://127.0.0.1:{self._node.stdout.readline().strip()}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._node.terminate()
+        self._node.communicate()
+
+    def at(self, moment: int) -> None:
+        super().at(moment)
+        self._block = BlockEnv(timestamp=moment, number=self.number, gas_limit=GAS_LIMIT)
 
     def send(self, sender: str, to: Deployed, calldata: bytes, value: int) -> Receipt:
         if not self.metered:
             return super().send(sender, to, calldata, value)
-        before = self.evm.snapshot()
-        with self._trace() as trace:
-            super().send(sender, to, calldata, value)
-        self.evm.revert(before)
-        slots = {slot for slot, *_ in _accesses(trace, to.address)}
-        values = {(address, key): int(self.evm.storage(address, key)) for address, key in slots}
-        with self._trace() as trace:
-            receipt = super().send(sender, to, calldata, value)
-        prices = Prices(values, {sender, to.address})
-        spent = receipt.gas + receipt.refund
-        for slot, operation, charged, stored in _accesses(trace, to.address):
-            price = prices.slot(slot) if operation == "SLOAD" else prices.store(slot, stored)
-            spent += price - charged
-        spent += sum(prices.account(address) for address in _called(trace))
-        spent -= min(prices.refund, spent // 5)
+        self._tell_node()
+        fresh = EVM(fork_url=self._url, gas_limit=GAS_LIMIT, spec_id=FORK)
+        fresh.set_block_env(self._block)
+        receipt = super().send(sender, to, calldata, value)
+        fresh.message_call(sender, to.address, calldata, value=value * UNIT)
+        result = fresh.result
+        assert result is not None
+        whole = result.gas_used + result.gas_refunded
+        gas = max(whole - min(result.gas_refunded, whole // 5), _floor(calldata))
         names = {function.selector: name for name, function in to.artifact.functions.items()}
         logged = sum(len(event.data) for event in receipt.events)
-        self.spent.append(Spent(names[calldata[:4]], max(spent, _floor(calldata)), len(calldata), logged))
+        self.spent.append(Spent(names[calldata[:4]], gas, len(calldata), logged))
         return receipt
 
-    @contextlib.contextmanager
-    def _trace(self) -> Iterator[list[dict[str, Any]]]:
-        lines: list[dict[str, Any]] = []
-        text = io.StringIO()
-        self.evm.tracing = True
-        try:
-            with contextlib.redirect_stdout(text):
-                yield lines
-        finally:
-            self.evm.tracing = False
-            lines += [json.loads(line) for line in text.getvalue().splitlines() if _PRICED.search(line)]
+    def _tell_node(self) -> None:
+        request = {"jsonrpc": "2.0", "id": 1, "method": "state_set", "params": [state(self.evm)]}
+        post = urllib.request.Request(
+            self._url, json.dumps(request).encode(), {"Content-Type": "application/json"}, method="POST"
+        )
+        with urllib.request.urlopen(post) as response:
+            response.read()
 
 
-def _accesses(trace: list[dict[str, Any]], address: str) -> Iterator[tuple[tuple[str, int], str, int, int]]:
-    """Yield each access to storage: slot, operation, what the EVM charged, what was stored."""
-    frames = {trace[0]["depth"]: address} if trace else {}
-    for step in trace:
-        stack, operation, depth = step["stack"], step["opName"], step["depth"]
-        if operation in CALLS:
-            frames[depth + 1] = _address(stack[-2])
-        else:
-            stored = int(stack[-2], 16) if operation == "SSTORE" else 0
-            yield (frames[depth], int(stack[-1], 16)), operation, int(step["gasCost"], 16), stored
-
-
-def _called(trace: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield the address of each call."""
-    for step in trace:
-        if step["opName"] in CALLS:
-            yield _address(step["stack"][-2])
-
-
-def _address(word: str) -> str:
-    return f"0x{int(word, 16) & (2**160 - 1):040x}"
+def state(evm: EVM) -> dict[str, Any]:
+    """Return all accounts of an EVM, as `node` takes them."""
+    found = {}
+    for address, balance, nonce, code, storage in _ACCOUNT.findall(evm.journal_str):
+        whole = code[: len(evm.get_code(address) or b"") * 2 + 2]  # what follows is padding
+        found[address] = {"balance": balance, "nonce": nonce, "code": whole, "storage": dict(_SLOT.findall(storage))}
+    return found
 
 
 def _floor(calldata: bytes) -> int:
