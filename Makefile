@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-.PHONY: help setup demo test check lint types coverage format promise-mutants mutation fuzz bench-market bench-chaincode bench-scale bench-store bench stubs lock clean
+.PHONY: help setup demo test check lint types coverage format promise-mutants mutation fuzz bench-market bench-chaincode bench-scale bench-store bench-gas bench stubs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -66,6 +66,9 @@ bench-scale: setup ## commands and query pages with 10³ to 10⁶ offers; fails 
 
 bench-store: setup ## verified streaming of a large blob; fails below 500 MB/s or where memory grows
 	$(BIN)/python -m benchmarks store
+
+bench-gas: setup ## gas of the market's contract on the EVM, per command and per swap
+	$(BIN)/python -m benchmarks gas
 
 bench: setup ## every figure that README and docs quote
 	$(BIN)/python -m benchmarks

@@ -8,7 +8,7 @@ import json
 import sys
 from functools import partial
 
-from benchmarks import bring_up, contracts, demo, market, scale, store, throughput
+from benchmarks import bring_up, contracts, demo, gas, market, scale, store, throughput
 from benchmarks.report import machine
 
 BENCHMARKS = {
@@ -19,6 +19,7 @@ BENCHMARKS = {
     "chaincode": contracts.run,
     "scale": scale.run,
     "store": store.run,
+    "gas": gas.run,
 }
 
 

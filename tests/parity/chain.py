@@ -78,7 +78,8 @@ class Artifact:
 @cache
 def artifact(name: str, folder: Path = CONTRACTS) -> Artifact:
     """Return a contract of a folder, compiled; a warning of the compiler's is an error."""
-    sources = b"\0".join(path.name.encode() + b"\0" + path.read_bytes() for path in sorted(folder.glob("*.vy")))
+    paths = sorted({*folder.glob("*.vy"), *CONTRACTS.glob("*.vy")})
+    sources = b"\0".join(path.name.encode() + b"\0" + path.read_bytes() for path in paths)
     kept = KEPT / f"{name}-{hashlib.sha256(vyper_version.encode() + sources).hexdigest()[:24]}.json"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +94,7 @@ def compiled(name: str, folder: Path = CONTRACTS) -> dict[str, Any]:
     (result,) = compile_files(
         [str(folder / name)],
         ["abi", "bytecode", "bytecode_runtime"],
-        paths=[str(folder)],
+        paths=[str(CONTRACTS), str(folder)],
         settings=Settings(optimize=OptimizationLevel.CODESIZE),
         warnings_control="error",
     ).values()
