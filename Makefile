@@ -25,7 +25,7 @@ test: setup lint types ## what a contributor runs, under 6 minutes
 	$(BIN)/pytest -m "not check and not fabric" --numprocesses 2 --dist loadfile
 
 check: setup coverage ## the rest: other languages' clients, long random runs, packaging, coverage
-	$(BIN)/pytest -m "check or fabric" --durations 5
+	$(BIN)/pytest -m "check or fabric" --numprocesses 2 --dist loadfile --durations 10
 
 coverage: setup ## branch coverage of what `make test` runs, child processes included
 	$(BIN)/coverage erase
