@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from goldengrain.chaincode.protocol import digests, signatures
@@ -19,7 +20,7 @@ from goldengrain.chaincode.protocol.report import Result
 from goldengrain.chaincode.protocol.task import DatasetDigests, PriceSchedule
 from goldengrain.chaincode.protocol.threshold import threshold
 from tests.parity import abi, objects, tampering
-from tests.parity.chain import UNIT, Chain, Deployed, Receipt, Refused, artifact
+from tests.parity.chain import CONTRACTS, UNIT, Chain, Deployed, Receipt, Refused, artifact
 from tests.parity.evm_objects import (
     NOWHERE,
     Envelopes,
@@ -143,10 +144,10 @@ class EvmLedger:
 
     name = "evm"
 
-    def __init__(self, chain: Chain | None = None) -> None:
+    def __init__(self, chain: Chain | None = None, folder: Path = CONTRACTS) -> None:
         self.names = Names()
         self.chain = chain or Chain(START_OF_ALL)
-        self.registry, self.market = deploy(self.chain)
+        self.registry, self.market = deploy(self.chain, folder)
         self.place = Place(self.chain.chain_id, number(self.market.address))
         self.policy: dict[str, Value] = {**POLICY, **ELSEWHERE}
         self._found()
@@ -496,11 +497,11 @@ class EvmLedger:
         return bootstrap.arguments.write([_policy_struct(policy), operators])
 
 
-def deploy(chain: Chain) -> tuple[Deployed, Deployed]:
+def deploy(chain: Chain, folder: Path = CONTRACTS) -> tuple[Deployed, Deployed]:
     """Put registry and market on a chain, all accounts enrolled; returns both."""
     founders = [(address(one.name), organization(one.name), one.admin) for one in ACCOUNTS.values()]
-    registry = chain.deploy("registry.vy", founders)
-    return registry, chain.deploy("market.vy", registry.address)
+    registry = chain.deploy("registry.vy", founders, folder=folder)
+    return registry, chain.deploy("market.vy", registry.address, folder=folder)
 
 
 def _policy_struct(policy: Mapping[str, Value]) -> list[Value]:
