@@ -9,6 +9,7 @@ The address is the one in the package's `connection.json`, the package id is wha
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -28,6 +29,9 @@ logger = logging.getLogger(__name__)
 DEFAULT_GRACE = 10.0
 """Seconds that running transactions get when a server stops."""
 
+TIME_LIMIT = 300.0
+"""Seconds that a call may take: ten times what peers wait unless they are told otherwise. What hangs goes some day."""
+
 CONNECT = "/protos.Chaincode/Connect"
 """The service's only method."""
 
@@ -42,7 +46,19 @@ class ChaincodeServer:
         package_id: str,
         tls: TLSOptions | None = None,
         guard: Guard | None = None,
+        time_limit: float | None = TIME_LIMIT,
     ) -> None:
+        """Take what to serve and where.
+
+        Args:
+            chaincode: what answers the calls.
+            address: HOST:PORT to listen on; port 0 has the system choose one.
+            package_id: what the peer's install returned, `label:sha256`.
+            tls: None for a server without TLS.
+            guard: runs before every call, see `Guard`.
+            time_limit: seconds after which a call is ended and answered with status 504; None for no limit.
+
+        """
         if not package_id:
             raise ServerError("a chaincode server needs the package id (CHAINCODE_ID): peers know it by that")
         self._chaincode = chaincode
@@ -50,6 +66,7 @@ class ChaincodeServer:
         self._package_id = package_id
         self._tls = tls
         self._guard = guard
+        self._time_limit = time_limit
         self._server: StreamServer | None = None
         self._streams: set[PeerStream] = set()
         self._stopping = False
@@ -108,7 +125,7 @@ class ChaincodeServer:
         """Serve one peer's stream until it ends."""
         if self._stopping:
             raise StreamFailed(Status.UNAVAILABLE, "the chaincode server is stopping")
-        stream = PeerStream(self._chaincode, self._guard, self._package_id, wire.peer)
+        stream = PeerStream(self._chaincode, self._guard, self._package_id, wire.peer, self._time_limit)
         self._streams.add(stream)
         try:
             await stream.serve(_messages(wire), _Outgoing(wire))
@@ -120,9 +137,12 @@ class _Outgoing:
     def __init__(self, wire: Stream) -> None:
         self._wire = wire
 
-    async def write(self, message: ChaincodeMessage) -> None:
-        self._wire.send(message.SerializeToString())
-        await self._wire.drain()
+    def send(self, message: ChaincodeMessage) -> None:
+        with contextlib.suppress(StreamFailed):  # whoever reads the stream sees its end
+            self._wire.send(message.SerializeToString())
+
+    async def drain(self) -> None:
+        await self._wire.drain(0)
 
 
 async def _messages(wire: Stream) -> AsyncIterator[ChaincodeMessage]:

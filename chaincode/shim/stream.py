@@ -15,7 +15,7 @@ A peer that does not know the package id answers nothing at all: hence the warni
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from fabric_protos.peer import chaincode_pb2
 from fabric_protos.peer.chaincode_shim_pb2 import ChaincodeMessage
@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 STOPPING = 503
 """Status of the answer to transactions that arrive while the server is stopping."""
 
+TOO_LONG = 504
+"""Status of the answer to transactions that took longer than the server's time limit."""
+
 STOPPING_TEXT = "the chaincode server is stopping: try again"
 
 REGISTRATION_WARNING = 10.0
@@ -38,25 +41,37 @@ REGISTRATION_WARNING = 10.0
 
 
 class Wire(Protocol):
-    """Where messages to the peer go. One write at a time."""
+    """Where messages to the peer go."""
 
-    async def write(self, message: ChaincodeMessage) -> None:
-        """Send one message. Raises when the stream has ended."""
+    def send(self, message: ChaincodeMessage) -> None:
+        """Send one message, without waiting; nothing happens when the stream has ended."""
         ...
+
+    async def drain(self) -> None:
+        """Wait until all that was sent is on its way, or the stream has ended."""
+        ...
+
+
+class _Running(NamedTuple):
+    exchange: Exchange
+    task: "asyncio.Task[None]"
 
 
 class PeerStream:
     """A connected peer. `serve` runs until the peer ends the stream or `close` is called."""
 
-    def __init__(self, chaincode: Chaincode, guard: Guard | None, package_id: str, peer: str) -> None:
+    def __init__(
+        self, chaincode: Chaincode, guard: Guard | None, package_id: str, peer: str, time_limit: float | None = None
+    ) -> None:
         self._chaincode = chaincode
         self._guard = guard
         self._package_id = package_id
         self._peer = peer
         self._offers = PeerOffers()
         self._ready = False
-        self._outgoing: asyncio.Queue[ChaincodeMessage] = asyncio.Queue()
-        self._exchanges: dict[tuple[str, str], Exchange] = {}
+        self._time_limit = time_limit
+        self._wire: Wire | None = None
+        self._running: dict[tuple[str, str], _Running] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
         self._closing = asyncio.Event()
@@ -76,12 +91,13 @@ class PeerStream:
 
         Whatever of its transactions is still running then is cancelled: nothing of it could reach the peer any more.
         """
+        self._wire = wire
         registration = chaincode_pb2.ChaincodeID(name=self._package_id)
         self._send(ChaincodeMessage(type=ChaincodeMessage.REGISTER, payload=registration.SerializeToString()))
         warning = asyncio.get_running_loop().call_later(REGISTRATION_WARNING, self._warn_unregistered)
         parts = [
             asyncio.create_task(part, name=f"chaincode stream of {self._peer}")
-            for part in (self._read(incoming), self._write(wire), self._closed())
+            for part in (self._read(incoming), self._closed())
         ]
         try:
             await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
@@ -99,10 +115,12 @@ class PeerStream:
         self._draining = True
         while self._tasks:
             await asyncio.wait(self._tasks)
-        await self._outgoing.join()
+        if self._wire is not None:
+            await self._wire.drain()
 
     def _send(self, message: ChaincodeMessage) -> None:
-        self._outgoing.put_nowait(message)  # bounded: one message for each transaction under way
+        if self._wire is not None:  # what waits there is bounded: one message for each transaction under way
+            self._wire.send(message)
 
     async def _read(self, incoming: AsyncIterator[ChaincodeMessage]) -> None:
         async for message in incoming:
@@ -111,19 +129,11 @@ class PeerStream:
     async def _closed(self) -> None:
         await self._closing.wait()
 
-    async def _write(self, wire: Wire) -> None:
-        while True:
-            message = await self._outgoing.get()
-            try:
-                await wire.write(message)
-            finally:
-                self._outgoing.task_done()
-
     def _dispatch(self, message: ChaincodeMessage) -> None:
         kind = message.type
         if kind in (ChaincodeMessage.RESPONSE, ChaincodeMessage.ERROR) and self._ready:
-            exchange = self._exchanges.get((message.channel_id, message.txid))
-            if exchange is None or not exchange.deliver(message):
+            running = self._running.get((message.channel_id, message.txid))
+            if running is None or not running.exchange.deliver(message):
                 logger.debug("peer %s: reply that no request waits for, transaction %s", self._peer, message.txid)
         elif kind in (ChaincodeMessage.TRANSACTION, ChaincodeMessage.INIT):
             self._start(message)
@@ -141,33 +151,40 @@ class PeerStream:
             logger.warning("peer %s: unexpected message of type %d ignored", self._peer, kind)
 
     def _start(self, message: ChaincodeMessage) -> None:
-        key = (message.channel_id, message.txid)
-        if key in self._exchanges:
-            logger.warning("peer %s: transaction %s is already running, call ignored", self._peer, message.txid)
-            return
         if self._draining:
             self._send(completed(error(STOPPING_TEXT, STOPPING), message.channel_id, message.txid))
             return
+        key = (message.channel_id, message.txid)
+        earlier = self._running.get(key)
+        if earlier is not None:  # peers do that only when they have given the first call up
+            logger.warning("peer %s: transaction %s is called again, the first call is ended", self._peer, message.txid)
+            earlier.task.cancel()
         exchange = Exchange(message.channel_id, message.txid, self._send, self._offers)
-        self._exchanges[key] = exchange
         task = asyncio.create_task(self._run(message, exchange))
+        self._running[key] = _Running(exchange, task)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, message: ChaincodeMessage, exchange: Exchange) -> None:
+        key = (message.channel_id, message.txid)
         try:
-            answer = await execute(self._chaincode, self._guard, message, exchange)
-            self._send(answer)
+            async with asyncio.timeout(self._time_limit):
+                answer = await execute(self._chaincode, self._guard, message, exchange)
+        except TimeoutError:
+            logger.warning("transaction %s took more than %s s and was ended", exchange.tx_id, self._time_limit)
+            answer = completed(error(f"the transaction took more than {self._time_limit:g} s", TOO_LONG), *key)
         finally:
             exchange.end()
-            self._exchanges.pop((message.channel_id, message.txid), None)
+            if (running := self._running.get(key)) is not None and running.exchange is exchange:
+                del self._running[key]
+        self._send(answer)
 
     async def _end(self, parts: "list[asyncio.Task[None]]") -> None:
         if self._tasks:
             logger.warning("peer %s: stream ended with %d transactions under way", self._peer, len(self._tasks))
         lost = StreamLost("the stream to the peer has ended")
-        for exchange in self._exchanges.values():
-            exchange.end(lost)
+        for running in self._running.values():
+            running.exchange.end(lost)
         tasks = [*self._tasks, *parts]
         for task in tasks:
             task.cancel()

@@ -249,20 +249,54 @@ async def test_a_stub_is_useless_after_its_transaction(network: Network) -> None
         await stubs[0].get_state("a")
 
 
-async def test_a_call_that_is_already_running_is_not_started_twice(network: Network) -> None:
-    started: list[str] = []
+async def test_a_call_that_comes_again_ends_the_first_and_is_answered(network: Network) -> None:
+    started: list[int] = []
+    ended: list[int] = []
+    began = asyncio.Event()
 
-    async def body(stub: ChaincodeStub) -> None:
-        started.append(stub.tx_id)
-        await stub.get_state("a")
+    async def body(stub: ChaincodeStub) -> bytes:
+        number = len(started)
+        started.append(number)
+        try:
+            if number == 0:
+                began.set()
+                await asyncio.Event().wait()
+            await stub.put_state("a", b"1")
+            return await stub.get_state("a") or b"none"
+        finally:
+            ended.append(number)
 
-    peer = await network.peer(await network.serve(Calling(body)))
+    peer = await network.peer(await network.serve(Calling(body)), Ledger({("", "a"): b"old"}))
     message = call_message("f")
-    call = asyncio.create_task(peer.run(message))
-    await asyncio.sleep(0)
+    first = asyncio.create_task(peer.run(message))
+    await began.wait()
     await peer.send(message)
-    await call
-    assert len(started) in (1, 2)  # 2 only if the first had been answered before the second arrived
+    outcome = await first
+    assert (outcome.response.payload, outcome.transaction.writes) == (b"old", [("put", "", "a", b"1")])
+    assert sorted(started) == sorted(ended) == [0, 1]
+
+
+async def test_a_call_that_hangs_is_ended_some_day_and_answered(
+    network: Network, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended: list[str] = []
+
+    async def body(stub: ChaincodeStub) -> bytes:
+        if stub.function == "hang":
+            try:
+                await stub.put_state("a", b"1")
+                await asyncio.Event().wait()
+            finally:
+                ended.append(stub.tx_id)
+        return b"fine"
+
+    peer = await network.peer(await network.serve(Calling(body), time_limit=0.1))
+    hung, fine = await asyncio.gather(peer.call("hang"), peer.call("f"))
+    assert (hung.response.status, hung.response.message) == (504, "the transaction took more than 0.1 s")
+    assert hung.transaction.writes == []
+    assert fine.response.payload == b"fine"
+    assert ended == [hung.transaction.tx_id]
+    assert hung.transaction.tx_id in caplog.text
 
 
 async def test_unknown_messages_and_late_replies_are_ignored_and_keepalive_is_answered(network: Network) -> None:
