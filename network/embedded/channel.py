@@ -177,6 +177,7 @@ class _PrivateEffects:
         self._expiries: list[Expiry] = []
         self._written: list[PrivateWrite] = []
         self._forgotten: list[StateKey] = []
+        self._purged: list[tuple[int, StateKey]] = []
 
     def add(self, position: int, transaction: ValidatedTransaction) -> None:
         """Take in a valid transaction, in the order of the block."""
@@ -196,7 +197,7 @@ class _PrivateEffects:
         for write in part.hashed.hashed_writes:
             key = StateKey(namespace, part.name, write.key_hash)
             if write.is_purge:
-                self._forgotten.append(key)
+                self._purged.append((position, key))
             elif collection is not None and collection.block_to_live:
                 self._expiries.append(Expiry(self._number + collection.block_to_live + 1, key, version))
 
@@ -226,7 +227,7 @@ class _PrivateEffects:
             for owner, value in (owners | self._clear.get(key, {})).items():
                 fits = update.value is not None and hashlib.sha256(value).digest() == update.value
                 private[owner] = Update(value if fits else None, b"", update.version)
-        return BlockUpdates(merged, private, self._expiries, self._written, self._forgotten)
+        return BlockUpdates(merged, private, self._expiries, self._written, self._forgotten, self._purged)
 
 
 def _public_writes(transactions: Sequence[ValidatedTransaction]) -> Iterator[PublicWrite]:

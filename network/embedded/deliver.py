@@ -162,8 +162,9 @@ def _private_data(channel: Channel, msp_id: str, number: int) -> dict[int, rwset
         namespace, name = write.key.namespace, write.key.collection
         collection = channel.definitions.collection(channel.config, namespace, name)
         if collection is not None and msp_id in collection.members:
-            clear = kv_rwset_pb2.KVWrite.FromString(write.write)
-            writes.setdefault((write.position, namespace, name), []).append(clear)
+            entries = writes.setdefault((write.position, namespace, name), [])
+            if write.write:  # else it was purged: that the collection was written is still told
+                entries.append(kv_rwset_pb2.KVWrite.FromString(write.write))
     found: dict[int, rwset_pb2.TxPvtReadWriteSet] = {}
     for (position, namespace, name), entries in sorted(writes.items(), key=lambda item: item[0]):
         private = found.setdefault(position, rwset_pb2.TxPvtReadWriteSet(data_model=rwset_pb2.TxReadWriteSet.KV))

@@ -48,7 +48,11 @@ class Planner:
         for name in names:
             if self._channel.definitions.policy(self._channel.config, name) is None:
                 raise NoPlanError(f"No metadata was found for chaincode {name} in channel {self._channel.channel_id}")
-        able = [peer for peer in self._peers if all(peer.can_run(self._channel.channel_id, name) for name in names)]
+        able = [
+            peer
+            for peer in self._peers
+            if peer.listed and all(peer.can_run(self._channel.channel_id, name) for name in names)
+        ]
         if not able:
             raise NoPlanError("required chaincodes are not installed on sufficient peers")
         return sorted(able, key=lambda peer: peer is not own)
@@ -64,6 +68,26 @@ class Planner:
         if others:
             turn = next(self._turn) % len(others)
             others = others[turn:] + others[:turn]
+        return self._smallest(interest, first, others)
+
+    def replan(
+        self,
+        interest: Interest,
+        first: EmbeddedPeer,
+        candidates: Sequence[EmbeddedPeer],
+        failed: Sequence[EmbeddedPeer],
+    ) -> list[EmbeddedPeer]:
+        """Choose again after some have failed: another peer of their organisation rather than another organisation.
+
+        Raises:
+            NoPlanError: no set of the remaining candidates satisfies the policies.
+
+        """
+        organizations = {peer.msp_id for peer in failed}
+        others = [peer for peer in candidates if peer is not first and peer not in failed]
+        return self._smallest(interest, first, sorted(others, key=lambda peer: peer.msp_id not in organizations))
+
+    def _smallest(self, interest: Interest, first: EmbeddedPeer, others: Sequence[EmbeddedPeer]) -> list[EmbeddedPeer]:
         for size in range(len(others) + 1):
             for chosen in itertools.combinations(others, size):
                 if self.satisfiable(interest, [first, *chosen]):

@@ -9,7 +9,7 @@ at its word instead. Submit hands it to the orderer. Errors carry one `gateway.E
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from goldengrain.network.embedded.endorser import Endorsed, RefusedProposal
 from goldengrain.network.embedded.envelopes import assemble, chaincode_events
 from goldengrain.network.embedded.errors import BroadcastRefusedError
 from goldengrain.network.embedded.failures import RpcError, proto_error
+from goldengrain.network.embedded.interest import Interest
 from goldengrain.network.embedded.policies import SignedData
 from goldengrain.network.embedded.proposals import BadProposal, Proposal, Target, read_target
 
@@ -38,16 +39,17 @@ __all__ = ["Gateway", "OrdererEndpoint"]
 
 Code = grpc.StatusCode
 ProposalResponse = proposal_response_pb2.ProposalResponse
-_TERMINATED = "chaincode stream terminated"
+_TOO_FEW = "failed to collect enough transaction endorsements, see attached details for more info"
 
 
 @dataclass(frozen=True)
 class OrdererEndpoint:
-    """Where transactions go: the ordering of each channel, and how errors name the orderer."""
+    """Where transactions go: the ordering of each channel, how errors name the orderer, and whether it runs."""
 
     orderers: Mapping[str, Orderer]
     address: str
     msp_id: str
+    up: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,10 @@ class Gateway:
         if channel is None:
             raise RpcError(Code.UNAVAILABLE, _no_config(proposal.channel_id))
         if self._peer.has_system_chaincode(proposal.chaincode):
-            able = list(self._peers)
+            able = [peer for peer in self._peers if proposal.channel_id in peer.channels]
         else:
             able = [peer for peer in self._peers if peer.can_run(proposal.channel_id, proposal.chaincode)]
-        wanted = [peer for peer in able if not organizations or peer.msp_id in organizations]
+        wanted = [peer for peer in able if peer.listed and (not organizations or peer.msp_id in organizations)]
         if not wanted:
             raise RpcError(
                 Code.FAILED_PRECONDITION,
@@ -174,12 +176,12 @@ class Gateway:
                 chosen.append(peer)
         if missing:
             raise RpcError(Code.UNAVAILABLE, f"failed to find any endorsing peers for org(s): {', '.join(missing)}")
-        return await self._collect(chosen, proposed, [])
+        return await self._collect(chosen, proposed)
 
     def _peer_of(self, proposal: Target, msp_id: str) -> EmbeddedPeer | None:
         if proposal.channel_id not in self._channels:
             return None
-        candidates = [peer for peer in self._peers if peer.msp_id == msp_id]
+        candidates = [peer for peer in self._peers if peer.msp_id == msp_id and peer.listed]
         candidates.sort(key=lambda peer: peer is not self._peer)
         for peer in candidates:
             if peer.has_system_chaincode(proposal.chaincode) or peer.can_run(proposal.channel_id, proposal.chaincode):
@@ -188,7 +190,7 @@ class Gateway:
 
     async def _endorse_by_plan(self, proposal: Target, proposed: _Proposed) -> list[ProposalResponse]:
         """Ask the own peer first, then whoever else its results call for."""
-        planner = self._planners.get(proposal.channel_id)
+        planner = self._planners.get(proposal.channel_id) if proposal.channel_id in self._channels else None
         try:
             if planner is None:
                 raise NoPlanError(
@@ -211,7 +213,35 @@ class Gateway:
                 Code.FAILED_PRECONDITION,
                 f"no combination of peers can be derived which satisfy the endorsement policy: {error}",
             ) from error
-        return await self._collect(chosen[1:], proposed, [endorsed.response])
+        return await self._collect_by_plan(endorsed, endorsed.interest, chosen, candidates, planner, proposed)
+
+    async def _collect_by_plan(
+        self,
+        endorsed: Endorsed,
+        interest: Interest,
+        chosen: list[EmbeddedPeer],
+        candidates: Sequence[EmbeddedPeer],
+        planner: Planner,
+        proposed: _Proposed,
+    ) -> list[ProposalResponse]:
+        """Ask the chosen peers, and others instead of those that fail, as long as others could make up for them."""
+        first = chosen[0]
+        asked: dict[str, _Attempt] = {first.name: _Attempt(endorsed)}
+        failed: list[EmbeddedPeer] = []
+        while True:
+            new = [peer for peer in chosen if peer.name not in asked]
+            attempts = await asyncio.gather(*(self._ask(peer, proposed) for peer in new))
+            asked |= {peer.name: attempt for peer, attempt in zip(new, attempts, strict=True)}
+            failures = [peer for peer in chosen if asked[peer.name].endorsed is None]
+            if not failures:
+                found = [one.endorsed.response for peer in chosen if (one := asked[peer.name]).endorsed is not None]
+                return _matching(found)
+            failed += failures
+            try:
+                chosen = planner.replan(interest, first, candidates, failed)
+            except NoPlanError:
+                details = [one.detail for one in asked.values() if one.detail is not None]
+                raise RpcError(Code.ABORTED, _TOO_FEW, details) from None
 
     def _protect_transient(
         self, proposal: Target, endorsed: Endorsed, planner: Planner, candidates: list[EmbeddedPeer]
@@ -241,24 +271,19 @@ class Gateway:
         self,
         peers: Sequence[EmbeddedPeer],
         proposed: _Proposed,
-        responses: list[ProposalResponse],
     ) -> list[ProposalResponse]:
-        """Ask several peers at once and add their responses, which have to be the same."""
+        """Ask several peers at once and return their responses, which have to be the same."""
         attempts = await asyncio.gather(*(self._ask(peer, proposed) for peer in peers))
         details = [attempt.detail for attempt in attempts if attempt.detail is not None]
-        responses.extend(attempt.endorsed.response for attempt in attempts if attempt.endorsed is not None)
+        responses = [attempt.endorsed.response for attempt in attempts if attempt.endorsed is not None]
         if details:
-            raise RpcError(
-                Code.ABORTED,
-                "failed to collect enough transaction endorsements, see attached details for more info",
-                details,
-            )
-        if any(response.payload != responses[0].payload for response in responses):
-            raise RpcError(Code.ABORTED, "failed to assemble transaction: ProposalResponsePayloads do not match")
-        return responses
+            raise RpcError(Code.ABORTED, _TOO_FEW, details)
+        return _matching(responses)
 
     async def _ask(self, peer: EmbeddedPeer, proposed: _Proposed) -> _Attempt:
         """Have a peer process the proposal, and judge its answer."""
+        if not peer.up:
+            return self._failure(peer, Code.UNAVAILABLE, _connection_refused(peer.address), retry=True)
         remote = "" if peer is self._peer else "rpc error: code = Unknown desc = "
         try:
             endorsed = await peer.endorser.process_unpacked(proposed.unpacked(peer))
@@ -294,8 +319,20 @@ class Gateway:
         if not envelope.signature:
             raise RpcError(Code.INVALID_ARGUMENT, "prepared transaction must be signed")
         orderer = self._orderer.orderers.get(request.channel_id)
-        if orderer is None:
+        if orderer is None or request.channel_id not in self._channels:
             raise RpcError(Code.FAILED_PRECONDITION, _no_config(request.channel_id))
+        if not self._orderer.up():
+            raise RpcError(
+                Code.UNAVAILABLE,
+                "no orderers could successfully process transaction",
+                [
+                    gateway_pb2.ErrorDetail(
+                        address=self._orderer.address,
+                        msp_id=self._orderer.msp_id,
+                        message=_connection_refused(self._orderer.address),
+                    )
+                ],
+            )
         try:
             await orderer.broadcast(envelope.SerializeToString())
         except BroadcastRefusedError as error:
@@ -380,6 +417,19 @@ def _target(signed: proposal_pb2.SignedProposal) -> Target:
         return read_target(signed)
     except BadProposal as error:
         raise RpcError(Code.INVALID_ARGUMENT, f"failed to unpack transaction proposal: {error}") from error
+
+
+def _matching(responses: list[ProposalResponse]) -> list[ProposalResponse]:
+    if any(response.payload != responses[0].payload for response in responses):
+        raise RpcError(Code.ABORTED, "failed to assemble transaction: ProposalResponsePayloads do not match")
+    return responses
+
+
+def _connection_refused(address: str) -> str:
+    return (
+        'rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial tcp '
+        f'{address}: connect: connection refused"'
+    )
 
 
 def _no_config(channel_id: str) -> str:

@@ -235,7 +235,7 @@ class ChannelLedger:
         return common_pb2.Envelope.FromString(self.block(status.block_number).data.data[status.position])
 
     def private_writes(self, number: int) -> list[PrivateWrite]:
-        """Return the clear private writes that are kept beside a block (not those purged or expired since)."""
+        """Return the clear private writes kept beside a block: none of expired keys, empty ones of purged keys."""
         return self._store.private_writes(number)
 
     def _remember(self, number: int, block: common_pb2.Block) -> None:

@@ -153,7 +153,7 @@ class ImplicitMetaPolicy:
 
     def __init__(self, meta: policies_pb2.ImplicitMetaPolicy, parts: Sequence[Policy]) -> None:
         self.sub_policy = meta.sub_policy
-        self._parts = parts
+        self.parts = parts
         rules = policies_pb2.ImplicitMetaPolicy
         self.threshold = {rules.ANY: 1, rules.ALL: len(parts), rules.MAJORITY: len(parts) // 2 + 1}[meta.rule]
         if not parts:
@@ -162,7 +162,7 @@ class ImplicitMetaPolicy:
     def check(self, identities: Sequence[Identity]) -> None:
         """Raises PolicyError with Fabric's text when too few parts are satisfied."""
         satisfied = 0
-        for part in self._parts:
+        for part in self.parts:
             if satisfied == self.threshold:
                 return
             try:

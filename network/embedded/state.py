@@ -81,9 +81,10 @@ class PublicWrite(NamedTuple):
 class BlockUpdates:
     """Everything that a block changes beside its own bytes.
 
-    `written` are the clear private writes of the block, kept beside it; `forgotten` are hashed keys that were purged or
-    have expired, of which no clear write of any block is kept. `history` are all public writes of values, those that a
-    later transaction of the block overwrote included.
+    `written` are the clear private writes of the block, kept beside it; `forgotten` are hashed keys that have expired,
+    of which no clear write of any block is kept; `purged` are (position, hashed key) of purges, after which all that is
+    left of the key's clear writes, the purge's own included, is that there were some. `history` are all public writes
+    of values, those that a later transaction of the block overwrote included.
     """
 
     state: dict[StateKey, Update] = field(default_factory=dict)
@@ -91,6 +92,7 @@ class BlockUpdates:
     expiries: list[Expiry] = field(default_factory=list)
     written: list[PrivateWrite] = field(default_factory=list)
     forgotten: list[StateKey] = field(default_factory=list)
+    purged: list[tuple[int, StateKey]] = field(default_factory=list)
     history: list[PublicWrite] = field(default_factory=list)
 
 

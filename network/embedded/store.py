@@ -328,7 +328,7 @@ class LedgerStore:
         return [(r[0], r[1], r[2]) for r in self._query("SELECT tx_id, height, private FROM staged")]
 
     def private_writes(self, block: int) -> list[PrivateWrite]:
-        """The clear private writes that are kept beside a block."""
+        """The clear private writes that are kept beside a block; that of a key purged since is empty."""
         rows = self._query(
             "SELECT position, namespace, collection, key_hash, write FROM private_writes WHERE block = ?", (block,)
         )
@@ -372,6 +372,11 @@ def _insert_block(connection: sqlite3.Connection, row: BlockRow) -> None:
     connection.executemany(
         "DELETE FROM private_writes WHERE namespace = ? AND collection = ? AND key_hash = ? AND block < ?",
         [(*key, row.number) for key in row.updates.forgotten],
+    )
+    connection.executemany(
+        "UPDATE private_writes SET write = x'' "
+        "WHERE namespace = ? AND collection = ? AND key_hash = ? AND (block, position) <= (?, ?)",
+        [(*key, row.number, position) for position, key in row.updates.purged],
     )
     connection.executemany(
         "INSERT INTO history VALUES (?, ?, ?, ?)",

@@ -22,7 +22,7 @@ from goldengrain.network.embedded.access import (
 from goldengrain.network.embedded.blocks import header_hash
 from goldengrain.network.embedded.chaincode_registry import PrivateReader
 from goldengrain.network.embedded.channel import Channel
-from goldengrain.network.embedded.errors import BlockNotFoundError
+from goldengrain.network.embedded.errors import BlockNotFoundError, ConfigError, LedgerError
 from goldengrain.network.embedded.failures import LifecycleError, proto_error
 from goldengrain.network.embedded.lifecycle import ADMIN_FUNCTIONS, CHANNEL_FUNCTIONS, Lifecycle
 from goldengrain.network.embedded.lifecycle_state import LIFECYCLE, NAMESPACES, implicit_collection
@@ -60,7 +60,12 @@ class SystemChaincodes:
     """The system chaincodes of one peer."""
 
     def __init__(
-        self, msp_id: str, msps: Callable[[], MspManager], channels: Mapping[str, Channel], lifecycle: Lifecycle
+        self,
+        msp_id: str,
+        msps: Callable[[], MspManager],
+        channels: Mapping[str, Channel],
+        lifecycle: Lifecycle,
+        join: Callable[[common_pb2.Block], None],
     ) -> None:
         """Make them.
 
@@ -69,12 +74,14 @@ class SystemChaincodes:
             msps: gives the peer's current view of organisations.
             channels: what the peer has joined, by name.
             lifecycle: `_lifecycle`.
+            join: has the peer join the channel of a genesis block; raises ConfigError, LedgerError.
 
         """
         self._msp_id = msp_id
         self._msps = msps
         self._channels = channels
         self._lifecycle = lifecycle
+        self._join_channel = join
         self._chaincodes = {LIFECYCLE: self._call_lifecycle, "cscc": self._cscc, "qscc": self._qscc}
 
     def has(self, name: str) -> bool:
@@ -162,7 +169,14 @@ class SystemChaincodes:
             return _error(
                 f"cannot create ledger from genesis block: ledger [{name}] already exists with state [ACTIVE]"
             )
-        return _error(f"an embedded network has the channels of its topology only, and {name} is not one of them")
+        try:
+            self._join_channel(block)
+        except ConfigError as error:
+            text = "failed because of validation of configuration block, because of"
+            return _error(f'"JoinChain" for channelID = {name} {text} {error}')
+        except LedgerError as error:
+            return _error(f"cannot create ledger from genesis block: {error}")
+        return _success(b"")
 
     def _get_config(self, function: str, name: str, call: SystemCall) -> Response:
         channel = self._channels.get(name)

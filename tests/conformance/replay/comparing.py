@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pprint import pformat
 from typing import Any
 
 from cryptography import x509
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fabric_protos.common import common_pb2
 from fabric_protos.discovery import protocol_pb2
 from fabric_protos.gateway import gateway_pb2
+from fabric_protos.gossip import message_pb2
 from fabric_protos.ledger.rwset import rwset_pb2
 from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2
 from fabric_protos.msp import identities_pb2
@@ -130,6 +132,66 @@ class _Endorsed:
         return [identities_pb2.SerializedIdentity.FromString(one.endorser).mspid for one in self.endorsements]
 
 
+def _discovered(step: Step, recorded: bytes, got: bytes) -> list[str]:
+    """Compare answers of the discovery service: groups by who is in them, gossip by what it says and who signed it."""
+    expected, answer = protocol_pb2.Response.FromString(recorded), protocol_pb2.Response.FromString(got)
+    theirs, ours = (pformat([_result(one) for one in message.results]) for message in (expected, answer))
+    found = [] if theirs == ours else [f"Discover: {_lines(theirs, ours)}"]
+    if not all(_signed_by_itself(peer) for result in answer.results for peer in _peers(result)):
+        found.append("Discover: what a peer says of itself isn't signed by it")
+    return found
+
+
+def _peers(result: protocol_pb2.QueryResult) -> list[protocol_pb2.Peer]:
+    groups = [*result.members.peers_by_org.values()]
+    for content in result.cc_query_res.content:
+        groups += content.endorsers_by_groups.values()
+    return [peer for group in groups for peer in group.peers]
+
+
+def _signed_by_itself(peer: protocol_pb2.Peer) -> bool:
+    certificate = identities_pb2.SerializedIdentity.FromString(peer.identity).id_bytes
+    key = x509.load_pem_x509_certificate(certificate).public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    try:
+        for signed in (peer.membership_info, peer.state_info):
+            if signed.payload:
+                key.verify(signed.signature, signed.payload, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _result(result: protocol_pb2.QueryResult) -> Any:
+    kind = result.WhichOneof("result")
+    if kind == "error":
+        return plain(result.error.content)
+    if kind == "members":
+        return {name: sorted(map(_peer, peers.peers)) for name, peers in sorted(result.members.peers_by_org.items())}
+    if kind == "cc_query_res":
+        return [_descriptor(one) for one in result.cc_query_res.content]
+    return text_format.MessageToString(result)
+
+
+def _descriptor(found: protocol_pb2.EndorsementDescriptor) -> Any:
+    """Names of groups are numbers at random: a group is who is in it."""
+    groups = {name: tuple(sorted(map(_peer, peers.peers))) for name, peers in found.endorsers_by_groups.items()}
+    layouts = [
+        sorted((groups[name], count) for name, count in one.quantities_by_group.items()) for one in found.layouts
+    ]
+    return found.chaincode, sorted(groups.values()), sorted(layouts)
+
+
+def _peer(peer: protocol_pb2.Peer) -> tuple[bytes, str, str]:
+    """Who it is, and what is said of it without times."""
+    alive = message_pb2.GossipMessage.FromString(peer.membership_info.payload)
+    state = message_pb2.GossipMessage.FromString(peer.state_info.payload)
+    assert not alive.HasField("alive_msg") or (alive.alive_msg.timestamp.inc_num and alive.alive_msg.timestamp.seq_num)
+    alive.alive_msg.ClearField("timestamp")
+    state.state_info.ClearField("timestamp")
+    return peer.identity, plain(text_format.MessageToString(alive)), text_format.MessageToString(state)
+
+
 def _proposal_response(step: Step, recorded: bytes, got: bytes) -> list[str]:
     expected = proposal_response_pb2.ProposalResponse.FromString(recorded)
     answer = proposal_response_pb2.ProposalResponse.FromString(got)
@@ -213,7 +275,7 @@ ANSWERS: dict[str, Callable[[Step, bytes, bytes], list[str]]] = {
     "Deliver": _same(events_pb2.DeliverResponse),
     "DeliverFiltered": _same(events_pb2.DeliverResponse),
     "DeliverWithPrivateData": _same(events_pb2.DeliverResponse),
-    "Discover": _same(protocol_pb2.Response),
+    "Discover": _discovered,
 }
 
 

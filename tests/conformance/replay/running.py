@@ -38,6 +38,8 @@ PATIENCE_S = 10.0
 QUIET_S = 0.15
 """How long nothing may come on a stream before it counts as waiting."""
 CLIENT_DEADLINE = 4
+ORDERED_LATER = "gateway/orderer_down"
+"""Its transaction was ordered when the orderer was back, which isn't recorded; then the client asked for its status."""
 ALREADY_ORDERED = "gateway/order_duplicate"
 """Its transaction had been committed in a block that isn't recorded."""
 
@@ -66,7 +68,7 @@ class Player:
         for entry in timeline():
             for step in entry.steps:
                 header = header_of(step)
-                if header is not None and accepted(step) and entry.name in played:
+                if header is not None and (accepted(step) or _ordered_later(entry, step)) and entry.name in played:
                     self._owners[header.tx_id] = entry.name
 
     # -- the ledger between cases ------------------------------------------------------------------------------------
@@ -120,6 +122,7 @@ class Player:
     async def play(self, entry: Entry) -> list[str]:
         """Send a case's requests; what differs."""
         self._world.begin(entry.name, entry.time)
+        await self._world.stop_nodes(entry.name)
         if entry.name == ALREADY_ORDERED:
             await self._order(entry.steps[0])
         found: list[str] = []
@@ -127,6 +130,10 @@ class Player:
             ids: dict[str, str] = {}
             if position in entry.unsigned:
                 step, ids = self._signed(step, entry.unsigned[position])
+            if entry.name == ORDERED_LATER and step.method == "CommitStatus":
+                await self._world.stop_nodes("")
+                self._done.add(entry.name)
+                await self.catch_up(entry.time)
             got = await self._call(step)
             if step.method == "Endorse" and not step.answers and step.code == 0:
                 found += self._endorsed(entry.expected[position], got)
@@ -281,6 +288,10 @@ class Player:
             return False
         await self._commit(block)
         return True
+
+
+def _ordered_later(entry: Entry, step: Step) -> bool:
+    return entry.name == ORDERED_LATER and step.method == "Submit"
 
 
 def _failure(error: grpc.aio.AioRpcError, answers: list[bytes] | None = None) -> Got:

@@ -102,6 +102,8 @@ def _recorded(part: str) -> list[Entry]:
             plausible = [max(block_time(blocks()[EVENTS_AFTER]), now) + 0.001]
         if case.name.startswith("deliver_next_block_"):  # recorded anew, and listed after later ones
             plausible = [now]
+        if case.name.startswith("discovery_"):  # recorded anew, when all was done
+            plausible = [block_time(blocks()[-1]) + 0.001]
         now = max([now, *plausible[:1]])
         if case.steps:
             found.append(Entry(f"{part}/{case.name}", case.what, now, case.steps))

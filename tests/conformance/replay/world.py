@@ -36,6 +36,12 @@ ORGANIZATIONS = ("Org1MSP", "Org2MSP", "Org3MSP")
 EXECUTE_TIMEOUT_S = {"chaincode/execute_timeout": 0.4}
 """How long a chaincode may take, in seconds, in the case that waits for it; else `PATIENCE_S`."""
 PATIENCE_S = 20.0
+DOWN = {
+    "gateway/peer_down_two": ("peer0.org2.example.com", "peer0.org3.example.com"),
+    "gateway/peer_down": ("peer0.org3.example.com",),
+    "gateway/orderer_down": ("orderer.example.com",),
+}
+"""Nodes that were stopped, by the beginning of a case's name."""
 NO_SERVER = "down"
 """The recorded chaincode whose package is installed and whose server never ran."""
 NEVER_INSTALLED = ("noinst",)
@@ -63,6 +69,7 @@ class World:
     chaincodes: list[RecordedChaincode]
     channels: dict[str, grpc.aio.Channel]
     notes: list[str] = field(default_factory=list)
+    _down: set[str] = field(default_factory=set)
 
     @property
     def channel(self) -> Channel:
@@ -97,6 +104,15 @@ class World:
         if case == OTHERS_INSTALLED_BEFORE:
             self._install_others()
 
+    async def stop_nodes(self, case: str) -> None:
+        """Stop the nodes that were down in a case; start the others."""
+        down = next((hosts for prefix, hosts in DOWN.items() if case.startswith(prefix)), ())
+        for host in self._down - set(down):
+            await self.network.start_node(host)
+        for host in sorted(set(down) - self._down):
+            await self.network.stop_node(host)
+        self._down = set(down)
+
     def _install_others(self) -> None:
         """Install what the other chaincodes came in, under the recorded ids: their files aren't recorded."""
         for block in blocks():
@@ -121,7 +137,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
             stack.push_async_callback(chaincode.stop)
             addresses |= dict.fromkeys(aliases(chaincode.name, chaincode.organization), address)
         stack.enter_context(_redirected(addresses))
-        network = EmbeddedNetwork(home, clock=clock, execute_timeout_s=PATIENCE_S)
+        network = EmbeddedNetwork(home, clock=clock, execute_timeout_s=PATIENCE_S, joined=False)
         await stack.enter_async_context(network)
         found = World(network, clock, chaincodes, await _channels(home, stack))
         _commit_recorded_blocks(found)

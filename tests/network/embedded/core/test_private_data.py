@@ -92,7 +92,7 @@ async def test_deleting_and_purging(consortium: Consortium, secret: Channel) -> 
         assert read(secret, "Org1MSP", "pair", key) is None
         assert read_hash(secret, "pair", key) is None
     assert len(secret.ledger.private_writes(at)) == 1
-    assert secret.ledger.private_writes(at + 1) == []
+    assert [kept.write for kept in secret.ledger.private_writes(at + 1)] == [b""]
 
 
 async def test_private_data_expire(consortium: Consortium, secret: Channel) -> None:

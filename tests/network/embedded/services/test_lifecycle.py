@@ -172,9 +172,12 @@ async def test_through_the_gateway_an_approval_needs_its_organisation_named(net:
     contract = (await net.gateway(1, "Admin")).network("market").contract("_lifecycle")
     with pytest.raises(GatewayError) as caught:
         await contract.submit("ApproveChaincodeDefinitionForMyOrg", approval().SerializeToString())
-    (detail,) = caught.value.details
-    assert detail.message.startswith(f"chaincode response 500, {DENIED}Failed deserializing proposal creator during")
-    assert detail.message.endswith(f"[expected MSP ID {detail.msp_id}, received Org1MSP]")
+    assert sorted(detail.msp_id for detail in caught.value.details) == ["Org2MSP", "Org3MSP"]
+    for detail in caught.value.details:
+        assert detail.message.startswith(
+            f"chaincode response 500, {DENIED}Failed deserializing proposal creator during"
+        )
+        assert detail.message.endswith(f"[expected MSP ID {detail.msp_id}, received Org1MSP]")
 
 
 async def test_an_upgrade_keeps_the_state_and_needs_each_organisations_approval(net: Deployed) -> None:
