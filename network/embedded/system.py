@@ -250,8 +250,14 @@ class _SimulatedLifecycleState:
             simulator.done()
 
     def public_names(self) -> list[str]:
-        """Names of committed definitions."""
-        return self._channel.definitions.names()
+        """Names of committed definitions; the range that they are in is read by the transaction."""
+        prefix = f"{NAMESPACES}/metadata/"
+        records = self._simulator.range(LIFECYCLE, prefix, prefix + "\x7f")
+        names = []
+        while (record := records.next()) is not None:
+            names.append(record.key.removeprefix(prefix))
+        records.close()
+        return names
 
     def legacy(self, name: str) -> None:
         """Record that `lscc` has nothing of that name."""
