@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 from urllib.parse import unquote
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionInputs, ConnectionState, H2Connection, H2ConnectionStateMachine
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
@@ -49,11 +49,24 @@ _Kind = TypeVar("_Kind", bound=Event)
 _Handler = Callable[[Event], None]
 
 
+class _States(H2ConnectionStateMachine):
+    """HTTP/2's states as RFC 9113, 6.8 has them: after a GOAWAY, which h2 takes for the end, open streams go on."""
+
+    def process_input(self, input_: ConnectionInputs) -> list[Event]:
+        """Process what was sent or received."""
+        before = self.state
+        events = super().process_input(input_)
+        if input_ is ConnectionInputs.RECV_GOAWAY and before is not ConnectionState.IDLE:
+            self.state = before
+        return events
+
+
 class Connection(asyncio.Protocol):
     """A connection and its streams."""
 
     def __init__(self, *, client: bool, keepalive_s: float = KEEPALIVE_S) -> None:
         self._http = H2Connection(H2Configuration(client_side=client, header_encoding="utf-8"))
+        self._http.state_machine = _States()
         settings = _SETTINGS | ({SettingCodes.ENABLE_PUSH: 0} if client else {})
         self._http.local_settings = Settings(client=client, initial_values=settings)
         self._streams: dict[int, Stream] = {}

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -19,12 +20,14 @@ def free_port() -> int:
 
 
 class ChaincodeProgram:
-    """A chaincode module run by this Python. It can be started again after `stop`."""
+    """A chaincode module run by this Python, or any other program. It can be started again after `stop`."""
 
-    def __init__(self, module: str, port: int, log: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, program: str | Sequence[str], port: int, log: Path, environment: dict[str, str] | None = None
+    ) -> None:
         self.address = f"127.0.0.1:{port}"
         self.log = log
-        self._module = module
+        self._command = [sys.executable, "-m", program] if isinstance(program, str) else list(program)
         self._port = port
         self._environment = environment or {}
         self._process: asyncio.subprocess.Process | None = None
@@ -34,9 +37,9 @@ class ChaincodeProgram:
         settings = {"CHAINCODE_SERVER_ADDRESS": self.address, "CHAINCODE_ID": package_id, **self._environment}
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", self._module, env={**os.environ, **settings}, stdout=log, stderr=log, cwd=ROOT
+                *self._command, env={**os.environ, **settings}, stdout=log, stderr=log, cwd=ROOT
             )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not self._listens():
                 assert self._process.returncode is None, self.log.read_text()
                 await asyncio.sleep(0.05)

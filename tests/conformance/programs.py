@@ -4,7 +4,7 @@
 program.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -25,7 +25,7 @@ ACCOUNTS = "tests.chaincode.shim.accounts"
 @asynccontextmanager
 async def running(
     home: Home,
-    module: str,
+    program: str | Sequence[str],
     name: str,
     *ready: str,
     private: collection_pb2.CollectionConfigPackage | None = None,
@@ -34,12 +34,12 @@ async def running(
     environment: dict[str, str] | None = None,
 ) -> AsyncIterator[Deployed]:
     """Deploy a chaincode, run its program, and wait until the call `ready` commits everywhere."""
-    async with ChaincodeProgram(module, free_port(), home.logs / f"{name}.log", environment) as program:
+    async with ChaincodeProgram(program, free_port(), home.logs / f"{name}.log", environment) as server:
         deployment = await deploy(
-            home, name, "1.0", program.address, collections=private, tls_root=tls_root, tls_client=tls_client
+            home, name, "1.0", server.address, collections=private, tls_root=tls_root, tls_client=tls_client
         )
-        await program.start(deployment.package_id)
-        found = Deployed(home, name, deployment.package_id, program)
+        await server.start(deployment.package_id)
+        found = Deployed(home, name, deployment.package_id, server)
         await found.wait_ready(*ready)
         yield found
 

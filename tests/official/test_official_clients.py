@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
-import subprocess
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -18,11 +15,11 @@ from goldengrain.network.home import Home
 from goldengrain.network.lifecycle import deploy
 from tests.conformance.chaincode import ChaincodeProgram, free_port
 from tests.conformance.deployed import Deployed
-from tests.conftest import need
+from tests.official.tools import HERE, go_program, node_program
 
 pytestmark = [pytest.mark.check, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
-HERE = Path(__file__).resolve().parent
+VALID, MVCC_READ_CONFLICT = 0, 11
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -42,20 +39,12 @@ async def deployed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[De
 
 @pytest.fixture(scope="module")
 def go_client(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    need("go", shutil.which("go"), "install Go 1.24 or newer")
-    program = tmp_path_factory.mktemp("go") / "client"
-    subprocess.run(["go", "build", "-o", program, "."], cwd=HERE / "go", check=True)
-    return [str(program)]
+    return go_program(HERE / "go", tmp_path_factory.mktemp("go"))
 
 
 @pytest.fixture(scope="module")
 def node_client(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    need("node", shutil.which("node") and shutil.which("npm"), "install Node.js 20 or newer")
-    folder = tmp_path_factory.mktemp("node")
-    for name in ("package.json", "package-lock.json", ".npmrc", "main.mjs"):
-        shutil.copy(HERE / "node" / name, folder)
-    subprocess.run(["npm", "ci", "--ignore-scripts", "--silent"], cwd=folder, check=True)
-    return ["node", str(folder / "main.mjs")]
+    return node_program(HERE / "node", tmp_path_factory.mktemp("node"), "main.mjs")
 
 
 def environment(home: Home, chaincode: str) -> dict[str, str]:
@@ -80,7 +69,7 @@ def environment(home: Home, chaincode: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("language", ["go", "node"])
-async def test_the_official_client_submits_evaluates_gets_an_event_and_a_contracts_error(
+async def test_the_official_client_does_all_that_clients_do(
     language: str, deployed: Deployed, request: pytest.FixtureRequest
 ) -> None:
     command = request.getfixturevalue(f"{language}_client")
@@ -90,15 +79,31 @@ async def test_the_official_client_submits_evaluates_gets_an_event_and_a_contrac
     output, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0
     seen = json.loads(output)
-    failure = seen.pop("failure")
+    failures = seen.pop("failures")
     assert seen == {
-        "submitted": seen["submitted"],
+        "submitted": "",
         "evaluated": "one",
         "event": "greeting",
         "payload": f"hello from {language.capitalize()}",
         "tx_matches": True,
         "valid": True,
+        "block": True,
+        "filtered": True,
+        "private": True,
+        "resumed": "greeting",
+        "offline": "signed elsewhere",
+        "offline_valid": True,
+        "conflict": [VALID, MVCC_READ_CONFLICT],
     }
-    assert failure["kind"] == "EndorseError"
-    assert failure["code"].upper() == "ABORTED"
-    assert failure["details"] == ["Org1MSP: chaincode response 422, no such model"]
+    found = {what: (one["kind"], one["code"].upper().replace("_", "")) for what, one in failures.items()}
+    assert found == {
+        "endorse": ("EndorseError", "ABORTED"),
+        "evaluate": ("GatewayError", "UNKNOWN"),
+        "submit": ("SubmitError", "ABORTED"),
+        "status": ("CommitStatusError", "PERMISSIONDENIED"),
+        "unknown": ("GatewayError", "FAILEDPRECONDITION"),
+    }
+    assert failures["endorse"]["details"] == ["Org1MSP: chaincode response 422, no such model"]
+    assert failures["evaluate"]["details"] == ["Org1MSP: chaincode response 404, no key 'never'"]
+    assert "no peers available to evaluate chaincode nosuch in channel market" in failures["unknown"]["message"]
+    assert "status=FORBIDDEN" in failures["submit"]["message"]

@@ -307,3 +307,27 @@ async def test_messages_of_one_turn_of_the_loop_share_a_write(monkeypatch: pytes
         await stream.drain(0)
         assert flushes.count(stream._connection) == 1
         stream.cancel()
+
+
+async def test_a_stream_outlives_the_announcement_that_its_connection_grows_old() -> None:
+    """Java's chaincode server says GOAWAY to a connection after five seconds, and lets its streams go on."""
+
+    async def echo(requests: AsyncIterator[bytes], _: object) -> AsyncIterator[bytes]:
+        async for message in requests:
+            yield message
+
+    handler = grpc.method_handlers_generic_handler("t.T", {"Echo": grpc.stream_stream_rpc_method_handler(echo)})
+    age = [("grpc.max_connection_age_ms", 200), ("grpc.max_connection_age_grace_ms", 60_000)]
+    server = grpc.aio.server(options=age)
+    server.add_generic_rpc_handlers((handler,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    stream = await open_stream("127.0.0.1", port, ECHO)
+    try:
+        for number in range(12):
+            stream.send(b"%d" % number)
+            assert await asyncio.wait_for(stream.receive(), 5) == b"%d" % number
+            await asyncio.sleep(0.05)
+    finally:
+        stream.cancel()
+        await server.stop(None)
