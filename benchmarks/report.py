@@ -48,6 +48,11 @@ def machine() -> dict[str, Value]:
     }
 
 
+def busy() -> bool:
+    """Whether more wants to run than there are processors: then the clock measures the others."""
+    return os.getloadavg()[0] > (os.cpu_count() or 1)
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The value below which `share` (0 to 1) of the values lie."""
     ordered = sorted(values)

@@ -12,13 +12,13 @@ Of a page of offers the keys of claims that it happens to show are not counted.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import defaultdict
 from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.progress import bar
 from benchmarks.report import Report, Value
+from benchmarks.report import busy as busy_machine
 from benchmarks.scale.measure import Measured, Sample, measure
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -32,7 +32,7 @@ async def run(seconds: float, largest: int = SIZES[-1], rounds: int = ROUNDS) ->
     sizes = tuple(size for size in SIZES if size <= largest)
     with bar() as shown:
         found = await asyncio.to_thread(measure, sizes, rounds, shown)
-    return report(found, busy=os.getloadavg()[0] > (os.cpu_count() or 1))
+    return report(found, busy=busy_machine())
 
 
 def report(found: Measured, *, busy: bool = False) -> Report:
