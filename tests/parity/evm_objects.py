@@ -217,7 +217,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Ticket:
-    """What an enclave is told of a claim; on the EVM a question to a node, which enclaves hold against its proofs."""
+    """What an enclave is told of a claim; the contract computes it anew at the report."""
 
     order: Order
     claim: int
