@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import lzma
 from collections import Counter
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 from cryptography import x509
@@ -20,19 +18,13 @@ from goldengrain.chaincode.protocol.policy import BundleOrganization, TrustBundl
 from goldengrain.enclave.errors import TicketEndorserRefused, TicketMalformed
 from goldengrain.enclave.msp import Endorsers
 from goldengrain.enclave.transaction import Endorsement, PreparedTransaction, parse_transaction
-
-BLOCKS = Path(__file__).parent.parent / "data" / "gateway" / "blocks-market.json.xz"
-
-
-@pytest.fixture(scope="module")
-def blocks() -> list[common.Block]:
-    return [common.Block.FromString(bytes.fromhex(text)) for text in json.loads(lzma.open(BLOCKS).read())]
+from tests.recordings.blocks import blocks
 
 
 @pytest.fixture(scope="module")
-def endorsers(blocks: list[common.Block]) -> Endorsers:
+def endorsers() -> Endorsers:
     """What the channel's first configuration says of its organisations, as a trust bundle."""
-    payload = common.Payload.FromString(common.Envelope.FromString(blocks[0].data.data[0]).payload)
+    payload = common.Payload.FromString(common.Envelope.FromString(blocks()[0].data.data[0]).payload)
     groups = configtx.ConfigEnvelope.FromString(payload.data).config.channel_group.groups["Application"].groups
     found = []
     for _, group in sorted(groups.items()):
@@ -43,7 +35,7 @@ def endorsers(blocks: list[common.Block]) -> Endorsers:
     return Endorsers(TrustBundle("market", "vec", 2, 120, tuple(found)))
 
 
-def transactions(blocks: list[common.Block]) -> list[bytes]:
+def transactions(blocks: Sequence[common.Block]) -> list[bytes]:
     found = []
     for block in blocks:
         for data in block.data.data:
@@ -70,11 +62,9 @@ def refusal(endorsers: Endorsers, one: PreparedTransaction, endorsement: Endorse
     return ""
 
 
-def test_real_transactions_parse_and_their_endorsers_are_accepted(
-    blocks: list[common.Block], endorsers: Endorsers
-) -> None:
+def test_real_transactions_parse_and_their_endorsers_are_accepted(endorsers: Endorsers) -> None:
     """The recording also holds transactions that were changed on purpose, and one without an action."""
-    found = [parsed(data) for data in transactions(blocks)]
+    found = [parsed(data) for data in transactions(blocks())]
     whole = [one for one in found if not isinstance(one, str)]
     assert [one for one in found if isinstance(one, str)] == ["the transaction has no action"]
     hashes = [
@@ -86,8 +76,8 @@ def test_real_transactions_parse_and_their_endorsers_are_accepted(
     assert refusals == {"": 191, "an endorser didn't sign these bytes": 5}
 
 
-def test_a_creator_is_no_endorser(blocks: list[common.Block], endorsers: Endorsers) -> None:
-    data = transactions(blocks)[0]
+def test_a_creator_is_no_endorser(endorsers: Endorsers) -> None:
+    data = transactions(blocks())[0]
     payload = common.Payload.FromString(common.Envelope.FromString(data).payload)
     creator = common.SignatureHeader.FromString(payload.header.signature_header).creator
     identity = identities.SerializedIdentity.FromString(creator)
