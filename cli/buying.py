@@ -136,17 +136,19 @@ async def open_task(
     }
     path = secret_files.write(home, TASKS, task.id, secret)
     try:
-        committed = await market.tasks.open(opening)
+        opened = await market.tasks.open(opening)
     except GoldenGrainError as error:
         if not getattr(error, "may_commit", False):
             path.unlink(missing_ok=True)
             for digest in (blob.digest, *(one.digest for one in opening.dataset_envelopes)):
                 store.remove(digest)
         raise
-    if committed.answer["task"] != task.id.hex():
+    if opened.id != task.id:
         raise CheckFailed(f"the policy changed meanwhile, the test set is sealed to another task; keep {path}")
     simulated = policy.simulated
-    return OpenedTask(task.id, committed, task.budget, task.audit_bond, tuple(one.id for one in enclaves), simulated)
+    return OpenedTask(
+        task.id, opened.committed, task.budget, task.audit_bond, tuple(one.id for one in enclaves), simulated
+    )
 
 
 def _opening(

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from goldengrain.chaincode.protocol.errors import OfferNotFound
-from goldengrain.chaincode.protocol.tables import LIVE, OfferState
+from goldengrain.chaincode.protocol.tables import OfferState
 from goldengrain.cli import buying, secret_files, selling
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.errors import CommandLineError, FileRefused, NothingDue
@@ -21,10 +21,10 @@ from goldengrain.cli.timing import DURATION, moment
 from goldengrain.cli.ways_out import WayOut, take, ways_out_of, ways_out_of_slots
 from goldengrain.gateway.market import Committed
 from goldengrain.gateway.market.views import OfferView
+from goldengrain.gateway.market.waiting import DECIDED
 from goldengrain.gateway.store import FolderStore
 
 OFFER = click.argument("offer", metavar="OFFER")
-DECIDED = tuple(sorted(set(OfferState) - LIVE))
 
 
 @click.group(cls=Group)
@@ -139,7 +139,7 @@ async def wait(context: click.Context, offer: str, states: tuple[str, ...], time
     async with market_session(context) as opened:
         identifier = await opened.offer_id(offer)
         with console(context).status(f"waiting for {short(identifier)}"):
-            view = await opened.market.wait_for_state(identifier, wanted, timeout)
+            view = await opened.market.offers.wait(identifier, wanted, timeout)
     emit(context, _summary(view), [_state_line(view)])
 
 

@@ -216,7 +216,7 @@ async def submit(market: Market, home: Home, offer: bytes) -> Committed:
     view = await market.tasks.get(sealed.command.task)
     now = LedgerClock(home.clock_file).now()
     require_time(now, view.status.last_offer, view.task.terms.window, "S, the last offers,")
-    return await market.offers.submit(sealed.command)
+    return (await market.offers.submit(sealed.command)).committed
 
 
 async def rewrap(market: Market, home: Home, stores: Stores, offer: bytes) -> Committed | None:

@@ -325,7 +325,7 @@ async def _copy(stage: Stage, sale: Sale, copier: Actor) -> Sale:
     copy = replace(command, payout=copier.account)
     task = await copier.market.tasks.get(command.task)
     copied = Sale(copier, copy.order(task.task, copier.account).offer_id, sale.model)
-    swap.keep(stage, copied, await copier.market.offers.submit(copy))
+    swap.keep(stage, copied, (await copier.market.offers.submit(copy)).committed)
     return copied
 
 

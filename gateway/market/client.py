@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import time
-from collections.abc import Collection
 from typing import Any
 
 from goldengrain.chaincode.protocol.coins import Coin
 from goldengrain.chaincode.protocol.digests import TREASURY
-from goldengrain.chaincode.protocol.errors import OfferNotFound
 from goldengrain.chaincode.protocol.queries import ListCoins
 from goldengrain.chaincode.protocol.requests import Command, Query
 from goldengrain.chaincode.protocol.tables import OfferState
-from goldengrain.gateway.errors import EventsError, MarketClientError, WaitTimeout
+from goldengrain.gateway.errors import MarketClientError
 from goldengrain.gateway.events import ChaincodeEvent
 from goldengrain.gateway.market.calls import Caller, Committed
 from goldengrain.gateway.market.coins import Purse
 from goldengrain.gateway.market.consortium import Consortium
 from goldengrain.gateway.market.credits import Credits, Supply
 from goldengrain.gateway.market.enclaves import Enclaves
+from goldengrain.gateway.market.handles import OfferHandle, TaskHandle
 from goldengrain.gateway.market.offers import Offers
 from goldengrain.gateway.market.tasks import Tasks
-from goldengrain.gateway.market.views import OfferView, read
+from goldengrain.gateway.market.views import read
 from goldengrain.gateway.network import Network
 from goldengrain.gateway.streams import EventStream
 
 CONTRACT = "golden-grain"
-_POLL = 2.0  # seconds between looks at the ledger while no event comes
 _SUPPLY_ATTEMPTS = 5
 
 
@@ -54,6 +49,14 @@ class Market:
     def contract(self) -> str:
         """The contract's name."""
         return self._caller.contract_name
+
+    def task(self, task: bytes) -> TaskHandle:
+        """Return a task by its id, to act on it; nothing is asked yet."""
+        return TaskHandle(self.tasks, task)
+
+    def offer(self, offer: bytes) -> OfferHandle:
+        """Return an offer by its id, to act on it; nothing is asked yet."""
+        return OfferHandle(self.offers, offer)
 
     async def send(self, command: Command) -> Committed:
         """Send any command as it stands; the parts' methods choose coins, slots and endorsers where that is needed."""
@@ -92,49 +95,3 @@ class Market:
             full = await self.offers.get(offer.id) if offer.state is OfferState.CLAIMED else offer
             escrow += full.held
         return Supply(minted, coins, escrow, treasury)
-
-    async def wait_for_state(self, offer: bytes, states: Collection[OfferState], timeout: float = 60.0) -> OfferView:  # noqa: ASYNC109 - the error names what was waited for
-        """Wait until an offer is in one of the states, and return it.
-
-        Looks at the ledger whenever the contract announces something about the offer. An offer that is not there yet
-        is waited for too. Raises WaitTimeout after ``timeout`` seconds.
-        """
-        deadline = time.monotonic() + timeout
-        async with self.events(await self.network.height()) as events:
-            while True:
-                view = await self._look(offer)
-                if view is not None and view.state in states:
-                    return view
-                remaining = deadline - time.monotonic()
-                if remaining <= 0:
-                    wanted = " or ".join(sorted(states))
-                    seen = view.state if view else "not there"
-                    raise WaitTimeout(f"offer {offer.hex()} is {seen} after {timeout:g} s, not {wanted}")
-                await _announced(events, offer, min(_POLL, remaining))
-
-    async def _look(self, offer: bytes) -> OfferView | None:
-        try:
-            return await self.offers.get(offer)
-        except OfferNotFound:
-            return None
-
-
-async def _announced(events: EventStream[ChaincodeEvent], offer: bytes, seconds: float) -> None:
-    """Return when an event about the offer came, or after some seconds; a broken stream only means to look again."""
-    try:
-        async with asyncio.timeout(seconds):
-            async for event in events:
-                if _concerns(event, offer):
-                    return
-            await asyncio.sleep(seconds)
-    except TimeoutError:
-        return
-    except EventsError:
-        await asyncio.sleep(seconds)
-
-
-def _concerns(event: ChaincodeEvent, offer: bytes) -> bool:
-    try:
-        return bool(json.loads(event.payload).get("offer") == offer.hex())
-    except (ValueError, AttributeError):
-        return True

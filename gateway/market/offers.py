@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from goldengrain.chaincode.protocol.commands import (
     Acknowledge,
@@ -27,8 +28,10 @@ from goldengrain.chaincode.protocol.tables import OfferState
 from goldengrain.chaincode.protocol.task import Award
 from goldengrain.gateway.market.calls import Caller, Committed, with_some_of
 from goldengrain.gateway.market.coins import Purse
+from goldengrain.gateway.market.handles import SubmittedOffer
 from goldengrain.gateway.market.tasks import Tasks
 from goldengrain.gateway.market.views import OfferView, read
+from goldengrain.gateway.market.waiting import DECIDED, wait_for_state
 from goldengrain.gateway.transaction import Transaction
 
 SLOT_ATTEMPTS = 8
@@ -45,14 +48,15 @@ class Offers:
 
     # --- the developer's side
 
-    async def submit(self, offer: SubmitOffer) -> Committed:
+    async def submit(self, offer: SubmitOffer) -> SubmittedOffer:
         """Offer a sealed model; coins for bond and benchmark fee are chosen here, whatever ``offer.coins`` says.
 
-        ``answer["offer"]`` is the offer's id in hex. Raises InsufficientCoins.
+        Raises InsufficientCoins.
         """
         task = (await self._tasks.get(offer.task)).task
         due = offer.bond + task.benchmark_fee
-        return await self._purse.pay(due, lambda coins: self._caller.send(replace(offer, coins=coins)))
+        done = await self._purse.pay(due, lambda coins: self._caller.send(replace(offer, coins=coins)))
+        return SubmittedOffer(self, bytes.fromhex(done.answer["offer"]), done)
 
     async def withdraw(self, offer: bytes) -> Committed:
         """Take an offer back before a receipt."""
@@ -160,6 +164,19 @@ class Offers:
     async def get(self, offer: bytes) -> OfferView:
         """Return an offer with its claims."""
         return read(OfferView, await self._caller.ask(GetOffer(offer)))
+
+    async def wait(
+        self,
+        offer: bytes,
+        states: Collection[OfferState] = DECIDED,
+        timeout: float = 60.0,  # noqa: ASYNC109 - the error names what was waited for
+    ) -> OfferView:
+        """Wait until an offer is in one of the states (default: until it is decided one way or the other).
+
+        Looks at the ledger whenever the contract announces something about the offer. An offer that is not there yet
+        is waited for too. Raises WaitTimeout after ``timeout`` seconds.
+        """
+        return await wait_for_state(self._caller, partial(self.get, offer), offer, states, timeout)
 
     async def listing(
         self, task: bytes | None = None, developer: bytes | None = None, state: OfferState | None = None

@@ -16,8 +16,10 @@ from goldengrain.gateway.market import client as aio_client
 from goldengrain.gateway.market import consortium as aio_consortium
 from goldengrain.gateway.market import credits as aio_credits
 from goldengrain.gateway.market import enclaves as aio_enclaves
+from goldengrain.gateway.market import handles as aio_handles
 from goldengrain.gateway.market import offers as aio_offers
 from goldengrain.gateway.market import tasks as aio_tasks
+from goldengrain.gateway.market.calls import Committed
 from goldengrain.gateway.network import Network as AioNetwork
 
 
@@ -59,11 +61,55 @@ class Enclaves(Blocking[aio_enclaves.Enclaves]):
     listing = iterating(aio_enclaves.Enclaves.listing)
 
 
+class TaskHandle(Blocking[aio_handles.TaskHandle]):
+    """A task by its id."""
+
+    id = Attribute[bytes]()
+    get = blocking(aio_handles.TaskHandle.get)
+    slots = blocking(aio_handles.TaskHandle.slots)
+    leaderboard = iterating(aio_handles.TaskHandle.leaderboard)
+    shut = blocking(aio_handles.TaskHandle.shut)
+    refund_slot = blocking(aio_handles.TaskHandle.refund_slot)
+    open_dataset = blocking(aio_handles.TaskHandle.open_dataset)
+    slash_audit = blocking(aio_handles.TaskHandle.slash_audit)
+
+
+class OpenedTask(TaskHandle):
+    """A task that was just opened."""
+
+    committed = Attribute[Committed]()
+
+
+class OfferHandle(Blocking[aio_handles.OfferHandle]):
+    """An offer by its id."""
+
+    id = Attribute[bytes]()
+    get = blocking(aio_handles.OfferHandle.get)
+    wait = blocking(aio_handles.OfferHandle.wait)
+    withdraw = blocking(aio_handles.OfferHandle.withdraw)
+    rewrap = blocking(aio_handles.OfferHandle.rewrap)
+    reveal = blocking(aio_handles.OfferHandle.reveal)
+    receipt = blocking(aio_handles.OfferHandle.receipt)
+    acknowledge = blocking(aio_handles.OfferHandle.acknowledge)
+    claim = blocking(aio_handles.OfferHandle.claim)
+    job_ticket = blocking(aio_handles.OfferHandle.job_ticket, sync.Transaction)
+    lapse = blocking(aio_handles.OfferHandle.lapse)
+    expire = blocking(aio_handles.OfferHandle.expire)
+    award = blocking(aio_handles.OfferHandle.award)
+    forfeit = blocking(aio_handles.OfferHandle.forfeit)
+
+
+class SubmittedOffer(OfferHandle):
+    """An offer that was just sent."""
+
+    committed = Attribute[Committed]()
+
+
 class Tasks(Blocking[aio_tasks.Tasks]):
     """``market.tasks``."""
 
     preview = blocking(aio_tasks.Tasks.preview)
-    open = blocking(aio_tasks.Tasks.open)
+    open = blocking(aio_tasks.Tasks.open, OpenedTask)
     shut = blocking(aio_tasks.Tasks.shut)
     refund_slot = blocking(aio_tasks.Tasks.refund_slot)
     open_dataset = blocking(aio_tasks.Tasks.open_dataset)
@@ -78,7 +124,7 @@ class Tasks(Blocking[aio_tasks.Tasks]):
 class Offers(Blocking[aio_offers.Offers]):
     """``market.offers``."""
 
-    submit = blocking(aio_offers.Offers.submit)
+    submit = blocking(aio_offers.Offers.submit, SubmittedOffer)
     withdraw = blocking(aio_offers.Offers.withdraw)
     rewrap = blocking(aio_offers.Offers.rewrap)
     reveal = blocking(aio_offers.Offers.reveal)
@@ -92,6 +138,7 @@ class Offers(Blocking[aio_offers.Offers]):
     award = blocking(aio_offers.Offers.award)
     forfeit = blocking(aio_offers.Offers.forfeit)
     get = blocking(aio_offers.Offers.get)
+    wait = blocking(aio_offers.Offers.wait)
     listing = iterating(aio_offers.Offers.listing)
     open_jobs = iterating(aio_offers.Offers.open_jobs)
 
@@ -111,7 +158,8 @@ class Market(Blocking[aio_client.Market]):
     ask = blocking(aio_client.Market.ask)
     events = direct(aio_client.Market.events, sync.Stream[ChaincodeEvent])
     supply = blocking(aio_client.Market.supply)
-    wait_for_state = blocking(aio_client.Market.wait_for_state)
+    task = direct(aio_client.Market.task, TaskHandle)
+    offer = direct(aio_client.Market.offer, OfferHandle)
 
     @classmethod
     def on(cls, network: sync.Network, contract: str = aio_client.CONTRACT) -> Market:

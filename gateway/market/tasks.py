@@ -11,6 +11,7 @@ from goldengrain.chaincode.protocol.tables import SlotState
 from goldengrain.chaincode.protocol.task import Task
 from goldengrain.gateway.market.calls import Caller, Committed
 from goldengrain.gateway.market.coins import Purse
+from goldengrain.gateway.market.handles import OpenedTask
 from goldengrain.gateway.market.views import OfferView, SlotView, TaskView, read
 
 
@@ -29,14 +30,15 @@ class Tasks:
         policy = await self._caller.policy()
         return opening.task(self._caller.network.channel, self._caller.contract_name, self._caller.account, policy)
 
-    async def open(self, opening: OpenTask) -> Committed:
+    async def open(self, opening: OpenTask) -> OpenedTask:
         """Open a task; coins for slots and audit bond are chosen here, whatever ``opening.coins`` says.
 
-        ``answer["task"]`` is the task's id in hex. Raises InsufficientCoins.
+        Raises InsufficientCoins.
         """
         task = await self.preview(opening)
         due = task.budget + task.audit_bond
-        return await self._purse.pay(due, lambda coins: self._caller.send(replace(opening, coins=coins)))
+        done = await self._purse.pay(due, lambda coins: self._caller.send(replace(opening, coins=coins)))
+        return OpenedTask(self, bytes.fromhex(done.answer["task"]), done)
 
     async def shut(self, task: bytes) -> Committed:
         """Take no further offers; the provider."""

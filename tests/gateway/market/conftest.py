@@ -152,9 +152,9 @@ class Stage:
     async def stored_offer(self, task: bytes | None = None) -> bytes:
         """Bring an offer as far as a receipt; opens a task for it unless one is given."""
         if task is None:
-            task = bytes.fromhex((await self.provider.tasks.open(self.opening())).answer["task"])
+            task = (await self.provider.tasks.open(self.opening())).id
         sent = await self.developer.offers.submit(self.offering(task, self.developer))
-        offer = bytes.fromhex(sent.answer["offer"])
+        offer = sent.id
         await self.provider.offers.receipt(offer)
         return offer
 

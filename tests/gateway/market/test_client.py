@@ -62,13 +62,13 @@ async def test_any_command_and_query_may_be_sent_as_it_stands(stage: Stage) -> N
 
 async def test_waiting_for_a_state_that_comes_by_an_event(stage: Stage) -> None:
     opened = await stage.provider.tasks.open(stage.opening())
-    task = bytes.fromhex(opened.answer["task"])
+    task = opened.id
     offering = stage.offering(task, stage.developer)
     offer = offering.order((await stage.provider.tasks.get(task)).task, stage.developer.account).offer_id
-    waiting = asyncio.ensure_future(stage.provider.wait_for_state(offer, {OfferState.STORED}, timeout=5))
+    waiting = asyncio.ensure_future(stage.provider.offers.wait(offer, {OfferState.STORED}, timeout=5))
     await stage.server.called("ChaincodeEvents")
     sent = await stage.developer.offers.submit(offering)
-    assert sent.answer["offer"] == offer.hex()
+    assert sent.id == offer
     assert not waiting.done()
     await stage.provider.offers.receipt(offer)
     view = await asyncio.wait_for(waiting, 1)
@@ -77,14 +77,14 @@ async def test_waiting_for_a_state_that_comes_by_an_event(stage: Stage) -> None:
 
 async def test_waiting_ends_with_what_was_seen(stage: Stage) -> None:
     with pytest.raises(WaitTimeout, match=r"is not there after 0\.1 s, not locked or settled"):
-        await stage.provider.wait_for_state(bytes(32), {OfferState.LOCKED, OfferState.SETTLED}, timeout=0.1)
+        await stage.provider.offers.wait(bytes(32), {OfferState.LOCKED, OfferState.SETTLED}, timeout=0.1)
 
 
 async def test_waiting_goes_on_when_the_event_stream_breaks(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("goldengrain.gateway.market.client._POLL", 0.1)
+    monkeypatch.setattr("goldengrain.gateway.market.waiting.POLL", 0.1)
     offer = await stage.stored_offer()
     stage.server.faults["ChaincodeEvents"] = [Fault(grpc.StatusCode.UNAVAILABLE, "gone")]
-    waiting = asyncio.ensure_future(stage.provider.wait_for_state(offer, {OfferState.CLAIMED}, timeout=5))
+    waiting = asyncio.ensure_future(stage.provider.offers.wait(offer, {OfferState.CLAIMED}, timeout=5))
     await stage.server.called("ChaincodeEvents")
     await stage.operator.offers.claim(offer, stage.enclaves[0], 600)
     assert (await waiting).state is OfferState.CLAIMED
@@ -163,7 +163,7 @@ async def test_the_synchronous_market_is_the_same_market(stage: Stage) -> None:
             assert market.account == stage.provider.account
             assert market.network.channel == network.channel
             assert market.supply().conserved
-            waited = market.wait_for_state(offer, {OfferState.STORED})
+            waited = market.offers.wait(offer, {OfferState.STORED})
             return market.credits.balance(stage.developer.account), listed, [first.id], waited.state
 
     balance, listed, jobs, state = await asyncio.to_thread(in_a_thread)

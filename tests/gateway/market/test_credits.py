@@ -13,6 +13,7 @@ from goldengrain.chaincode.protocol.errors import CoinNotFound, PaymentShort
 from goldengrain.gateway.errors import InsufficientCoins, MarketClientError, SubmitUnknown
 from goldengrain.gateway.market import Market
 from goldengrain.gateway.market.coins import Purse
+from goldengrain.gateway.market.reservations import Reservations
 from tests.gateway.market.conftest import FUNDS, Stage
 from tests.gateway.server_double import Fault
 
@@ -66,6 +67,52 @@ async def test_payments_at_once_take_different_coins(stage: Stage) -> None:
     assert await stage.provider.credits.balance(stage.developer.account) == FUNDS + 900
     assert len(stage.ledger.blocks) == before + 10
     assert stage.server.calls.count("Submit") == 10
+
+
+async def test_payments_at_once_from_one_coin_split_it_and_go_on_side_by_side(stage: Stage) -> None:
+    """One transaction at a time would be ten blocks one after the other; so it is the split, and then all at once."""
+    before = len(stage.ledger.blocks)
+    await asyncio.gather(*(stage.provider.credits.pay(stage.developer.account, 90 + one) for one in range(10)))
+    assert await stage.provider.credits.balance(stage.developer.account) == FUNDS + 945
+    assert await stage.provider.credits.balance() == FUNDS - 945
+    assert len(stage.ledger.blocks) == before + 11
+    assert {code for one in stage.ledger.blocks[before:] for code in one.metadata.metadata[2]} == {0}
+
+
+async def test_a_payment_waits_for_the_change_of_another_where_that_suffices(stage: Stage) -> None:
+    dues = [FUNDS // 3] * 3
+    await asyncio.gather(*(stage.provider.credits.pay(stage.developer.account, one) for one in dues))
+    assert await stage.provider.credits.balance(stage.developer.account) == FUNDS + 3 * (FUNDS // 3)
+    (left,) = await stage.provider.credits.coins()
+    outcomes = await asyncio.gather(
+        *(stage.developer.credits.pay(stage.provider.account, FUNDS) for _ in range(3)), return_exceptions=True
+    )
+    assert [type(one).__name__ for one in outcomes].count("InsufficientCoins") == 2
+    assert left.amount == FUNDS % 3
+
+
+async def test_two_clients_of_one_wallet_in_one_process_see_each_others_reservations(stage: Stage) -> None:
+    await split(stage.provider, 8, 100)
+    other = Market(stage.provider.network)
+    stage.server.calls.clear()
+    payments = [one.credits.pay(stage.developer.account, 90) for one in (stage.provider, other) * 4]
+    await asyncio.gather(*payments)
+    assert await stage.provider.credits.balance(stage.developer.account) == FUNDS + 720
+    assert stage.server.calls.count("Submit") == 8
+
+
+async def test_clients_that_know_nothing_of_each_other_choose_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes of one wallet: the loser of each race sees its coin gone, and takes another one."""
+    await split(stage.provider, 8, 100)
+    strangers = [Market(stage.provider.network) for _ in range(3)]
+    for one in strangers:
+        one.credits._purse._reserved = Reservations()
+    payments = [one.credits.pay(stage.developer.account, 90) for one in strangers * 2]
+    await asyncio.gather(*payments)
+    assert await stage.provider.credits.balance(stage.developer.account) == FUNDS + 540
+    assert await stage.provider.credits.balance() == FUNDS - 540
 
 
 async def test_coins_stay_reserved_while_a_payment_is_unknown(stage: Stage) -> None:

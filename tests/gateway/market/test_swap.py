@@ -67,7 +67,7 @@ async def test_a_whole_swap(stage: Stage) -> None:
     assert (view.lock.score, view.lock.price, view.lock.simulated) == (750_000, 5500, True)
     revealed = await stage.developer.offers.reveal(offer, SECRET)
     assert (revealed.code, revealed.answer["price"]) == ("VALID", 5500)
-    view = await stage.provider.wait_for_state(offer, {OfferState.SETTLED}, timeout=5)
+    view = await stage.provider.offers.wait(offer, {OfferState.SETTLED}, timeout=5)
     assert view.lock is not None
     assert view.lock.secret == SECRET
     await stage.provider.offers.acknowledge(offer)
@@ -157,9 +157,9 @@ async def test_a_lease_that_goes_by_lapses_and_the_offer_expires(stage: Stage) -
 
 async def test_an_offer_is_withdrawn_before_its_receipt(stage: Stage) -> None:
     opened = await stage.provider.tasks.open(stage.opening())
-    task = bytes.fromhex(opened.answer["task"])
+    task = opened.id
     sent = await stage.developer.offers.submit(stage.offering(task, stage.developer))
-    await stage.developer.offers.withdraw(bytes.fromhex(sent.answer["offer"]))
+    await stage.developer.offers.withdraw(sent.id)
     assert await stage.developer.credits.balance() == FUNDS
     assert [one.state async for one in stage.developer.offers.listing(task)] == [OfferState.WITHDRAWN]
 
@@ -168,7 +168,7 @@ async def test_what_becomes_of_a_task(stage: Stage) -> None:
     opening = stage.opening(slots=2)
     preview = await stage.provider.tasks.preview(opening)
     opened = await stage.provider.tasks.open(opening)
-    assert bytes.fromhex(opened.answer["task"]) == preview.id
+    assert opened.id == preview.id
     tasks = stage.provider.tasks
     assert [one.id async for one in tasks.listing()] == [preview.id]
     view = await tasks.get(preview.id)
@@ -191,9 +191,9 @@ async def test_what_becomes_of_a_task(stage: Stage) -> None:
 
 async def test_refusals_are_raised_under_their_own_names(stage: Stage) -> None:
     opened = await stage.provider.tasks.open(stage.opening())
-    task = bytes.fromhex(opened.answer["task"])
+    task = opened.id
     sent = await stage.developer.offers.submit(stage.offering(task, stage.developer))
-    offer = bytes.fromhex(sent.answer["offer"])
+    offer = sent.id
     with pytest.raises(OfferNotStored) as refused:
         await claimed(stage, offer)
     cause = refused.value.__cause__
@@ -219,10 +219,10 @@ def test_only_named_refusals_are_translated() -> None:
 
 async def test_a_slot_taken_meanwhile_is_picked_anew(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = await stage.provider.tasks.open(stage.opening(slots=2))
-    task = bytes.fromhex(opened.answer["task"])
+    task = opened.id
     first = await stage.stored_offer(task)
     other = await stage.provider.offers.submit(stage.offering(task, stage.provider))
-    second = bytes.fromhex(other.answer["offer"])
+    second = other.id
     await stage.provider.offers.receipt(second)
     await claimed(stage, first)
     taken = (await stage.provider.offers.get(first)).slot
@@ -240,11 +240,11 @@ async def test_a_slot_taken_meanwhile_is_picked_anew(stage: Stage, monkeypatch: 
 
 async def test_no_free_slot_is_said_at_once(stage: Stage) -> None:
     opened = await stage.provider.tasks.open(stage.opening(slots=1))
-    task = bytes.fromhex(opened.answer["task"])
+    task = opened.id
     first = await stage.stored_offer(task)
     await claimed(stage, first)
     other = await stage.provider.offers.submit(stage.offering(task, stage.provider))
-    second = bytes.fromhex(other.answer["offer"])
+    second = other.id
     await stage.provider.offers.receipt(second)
     with pytest.raises(SlotTaken, match="no free slot"):
         await stage.operator.offers.claim(second, stage.enclaves[1], 600)
