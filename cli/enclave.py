@@ -13,6 +13,7 @@ import click
 from rich.markup import escape
 
 from goldengrain.chaincode.protocol.errors import MalformedInput
+from goldengrain.chaincode.protocol.quote_rules import DEFAULT, AllOf, read_rules
 from goldengrain.cli import operating
 from goldengrain.cli.agent import Agent, JobDone
 from goldengrain.cli.command import Group, command
@@ -28,7 +29,7 @@ from goldengrain.cli.settings import settings
 from goldengrain.cli.task import SIMULATED
 from goldengrain.cli.timing import DURATION, moment
 from goldengrain.enclave.client import EnclaveClient
-from goldengrain.enclave.verify import DEFAULT, INTEL, AllOf, Verdict, parse_time, read_policy, verify
+from goldengrain.enclave.verify import INTEL, Verdict, parse_time, verify
 from goldengrain.gateway.wallet import Wallet
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -112,13 +113,13 @@ async def register(context: click.Context, name: str | None, challenger: str | N
 @click.option("--collateral", required=True, type=FILE, help="Its collateral, JSON as dcap-qvl has it.")
 @click.option("--at", "at", metavar="TIME", help="Judge it at this time, RFC 3339.  [default: now]")
 @click.option("--root", default=INTEL, show_default=True, metavar="intel|FILE", help="Root certificate, DER or PEM.")
-@click.option("--policy", type=FILE, help="JSON: a market's policy, or statuses, measurements, reject_advisories.")
+@click.option("--policy", type=FILE, help="JSON: a market's policy, or any of statuses, measurements, tees.")
 async def verify_quote(
     context: click.Context, quote: Path, collateral: Path, at: str | None, root: str, policy: Path | None
 ) -> int:
-    """Judge an SGX quote offline, as the contract does. Exit code 0 only if it is accepted.
+    """Judge a quote of SGX or TDX offline, as the contract does. Exit code 0 only if it is accepted.
 
-    Without --policy: TCB status UpToDate, no debug enclave, any measurement.
+    Without --policy: TCB status UpToDate, no debug, any measurement.
     """
     rules = _policy(policy) if policy else DEFAULT
     moment_at = _time(at) if at else int(time.time())
@@ -257,7 +258,7 @@ def _policy(path: Path) -> AllOf:
         document = json.loads(_read(path, "the policy"))
         if isinstance(document, dict) and isinstance(document.get("policy"), dict):
             document = document["policy"]
-        return read_policy(document)
+        return read_rules(document)
     except (ValueError, RecursionError) as error:
         raise FileRefused(f"the policy {path} is no JSON: {error}") from error
     except MalformedInput as error:

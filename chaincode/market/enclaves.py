@@ -38,6 +38,7 @@ from goldengrain.chaincode.protocol.errors import (
     QuoteRootUnknown,
     VerifierMismatch,
 )
+from goldengrain.chaincode.protocol.evidence import QuoteVerdict, tee_of
 from goldengrain.chaincode.protocol.policy import Policy
 
 
@@ -50,7 +51,7 @@ def put_collateral(command: PutCollateral, tx: Context) -> Rule:
         raise QuoteRootUnknown("the policy doesn't accept this attestation root; name one of its roots")
     require_verifier(policy)
     collateral = read_collateral(command.collateral, root.certificate, tx.timestamp)
-    key = keys.collateral(command.root, collateral.fmspc)
+    key = keys.collateral(command.root, collateral.fmspc, collateral.tee)
     stored = (yield Get([key])).get(key)
     if stored is not None:
         collateral.require_newer(stored.numbers)
@@ -64,8 +65,10 @@ def put_collateral(command: PutCollateral, tx: Context) -> Rule:
         transaction=tx.tx_id,
     )
     effects.put(key, record)
-    effects.tell(root=command.root.hex(), fmspc=collateral.fmspc.hex(), numbers=list(collateral.numbers))
-    effects.result = {"root": command.root.hex(), "fmspc": collateral.fmspc.hex()}
+    effects.tell(
+        root=command.root.hex(), fmspc=collateral.fmspc.hex(), tee=collateral.tee, numbers=list(collateral.numbers)
+    )
+    effects.result = {"root": command.root.hex(), "fmspc": collateral.fmspc.hex(), "tee": collateral.tee}
     return effects
 
 
@@ -86,7 +89,7 @@ def register_enclave(command: RegisterEnclave, tx: Context) -> Rule:
     """Register an enclave, or renew it; its operator, voted in. The challenge is used up."""
     require_client(tx.caller, Duty.OPERATOR)
     challenge_key = keys.challenge(command.challenge)
-    collateral_key = keys.collateral(command.root, command.fmspc)
+    collateral_key = keys.collateral(command.root, command.fmspc, tee_of(command.quote))
     enclave_key = keys.enclave(command.enclave)
     found = yield Get([keys.POLICY, challenge_key, collateral_key, enclave_key])
     policy = require_policy(found)
@@ -143,7 +146,7 @@ def require_fit(enclave: EnclaveRecord, policy: Policy, at: int) -> None:
     if at > enclave.expires:
         raise EnclaveExpired(f"the registration ended at {enclave.expires}; register the enclave again")
     if enclave.measurement not in policy.measurements:
-        raise EnclaveMeasurementRetired(f"the policy no longer accepts MRENCLAVE {enclave.measurement.hex()}")
+        raise EnclaveMeasurementRetired(f"the policy no longer accepts the measurement {enclave.measurement.hex()}")
     if enclave.status not in policy.statuses:
         raise EnclaveStatusRetired(f"the policy no longer accepts the TCB status {enclave.status}")
     if policy.root(enclave.root) is None:
@@ -185,7 +188,7 @@ def _collateral(stored: CollateralRecord | None, registration: quotes.Registrati
     quotes.check_challenge(registration, policy, at)
     if policy.root(registration.root) is None:
         raise QuoteRootUnknown("the policy doesn't accept this attestation root; is the market one of real hardware?")
-    raise CollateralNotFound("no collateral is stored for this root and FMSPC; send `PutCollateral` first")
+    raise CollateralNotFound("no collateral is stored for this root, FMSPC and TEE; send `PutCollateral` first")
 
 
 def _require_renewable(before: EnclaveRecord | None, tx: Context) -> None:
@@ -197,7 +200,7 @@ def _require_renewable(before: EnclaveRecord | None, tx: Context) -> None:
         raise EnclaveExists("these keys are registered to another operator")
 
 
-def _new_enclave(command: RegisterEnclave, tx: Context, policy: Policy, verdict: quotes.QuoteVerdict) -> EnclaveRecord:
+def _new_enclave(command: RegisterEnclave, tx: Context, policy: Policy, verdict: QuoteVerdict) -> EnclaveRecord:
     return EnclaveRecord(
         id=command.enclave,
         signing_key=command.signing_key,

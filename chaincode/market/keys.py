@@ -4,7 +4,7 @@
     policy-history/NUMBER               each version                           PolicyRecord
     proposal/TX                         what is voted on                       ProposalRecord
     coin/OWNER/ID                       one per coin                           CoinRecord
-    collateral/ROOT/FMSPC               one per root and kind of platform      CollateralRecord
+    collateral/ROOT/FMSPC[/tdx]         one per root, kind of platform, TEE    CollateralRecord
     challenge/TX                        one per challenge                      ChallengeRecord
     enclave/ENCLAVE                     one per enclave                        EnclaveRecord
     task/TASK                           one per task, never changed            TaskRecord
@@ -46,6 +46,7 @@ from goldengrain.chaincode.market.records import (
     TaskStatusRecord,
 )
 from goldengrain.chaincode.market.rules import Key, RecordT, Scan
+from goldengrain.chaincode.protocol.evidence import Tee
 from goldengrain.chaincode.protocol.records import MAX_SCORE
 
 POLICY = Key("policy", PolicyRecord)
@@ -67,9 +68,10 @@ def coin(owner: bytes, coin_id: str) -> Key[CoinRecord]:
     return Key(f"coin/{owner.hex()}/{transaction}:{int(index):02}", CoinRecord)
 
 
-def collateral(root: bytes, fmspc: bytes) -> Key[CollateralRecord]:
-    """Return the key of a platform kind's collateral under a root."""
-    return Key(f"collateral/{root.hex()}/{fmspc.hex()}", CollateralRecord)
+def collateral(root: bytes, fmspc: bytes, tee: Tee) -> Key[CollateralRecord]:
+    """Return the key of a platform kind's collateral under a root; a kind may have both TEEs, each with its own."""
+    suffix = "" if tee is Tee.SGX else f"/{tee.lower()}"
+    return Key(f"collateral/{root.hex()}/{fmspc.hex()}{suffix}", CollateralRecord)
 
 
 def challenge(transaction: str) -> Key[ChallengeRecord]:

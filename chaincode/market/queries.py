@@ -112,8 +112,8 @@ def list_coins(query: asked.ListCoins, tx: Context) -> Rule:
 
 
 def get_collateral(query: asked.GetCollateral, tx: Context) -> Rule:
-    """Answer with the collateral of a root and FMSPC."""
-    key = keys.collateral(query.root, query.fmspc)
+    """Answer with the collateral of a root, FMSPC and TEE."""
+    key = keys.collateral(query.root, query.fmspc, query.tee)
     record: CollateralRecord = yield from _one(key, CollateralNotFound, "no such collateral; send `PutCollateral`")
     return _answer(tx, record.to_json())
 

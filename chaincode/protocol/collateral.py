@@ -37,6 +37,7 @@ from goldengrain.chaincode.protocol.errors import (
     CollateralUntrusted,
     MalformedInput,
 )
+from goldengrain.chaincode.protocol.evidence import Tee
 
 MAX_COLLATERAL = 131_072
 """Greatest size in bytes of the JSON."""
@@ -54,11 +55,15 @@ FIELDS = (
 )
 """All text: PEM chains, JSON, and the lists and signatures in hex."""
 
+_IDENTITIES = {Tee.SGX: "QE", Tee.TDX: "TD_QE"}
+"""The quoting enclave that quotes for each TEE, as QE identity names it."""
+
 
 @dataclass(frozen=True)
 class Collateral:
     """Verified collateral: what it is for, how new it is, and until when it is good."""
 
+    tee: Tee
     fmspc: bytes
     tcb_evaluation: int
     qe_evaluation: int
@@ -127,6 +132,7 @@ def _examine(text: str, root: bytes) -> Collateral:
         starts.append(_seconds(certificate.not_valid_before_utc))
         ends.append(_seconds(certificate.not_valid_after_utc))
     return Collateral(
+        tee=_tee(tcb, identity),
         fmspc=_fmspc(tcb),
         tcb_evaluation=_number(tcb, "tcbEvaluationDataNumber"),
         qe_evaluation=_number(identity, "tcbEvaluationDataNumber"),
@@ -251,6 +257,14 @@ def _number(document: dict[str, Any], name: str) -> int:
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**31:
         raise CollateralMalformed(f"{name} is missing or not a number")
     return number
+
+
+def _tee(tcb: dict[str, Any], identity: dict[str, Any]) -> Tee:
+    """Return the TEE that TCB info and QE identity are for; both must be for the same."""
+    for tee, quoting_enclave in _IDENTITIES.items():
+        if (tcb.get("id"), identity.get("id")) == (tee, quoting_enclave):
+            return tee
+    raise CollateralMalformed("TCB info and QE identity are not both for SGX, nor both for TDX")
 
 
 def _fmspc(tcb: dict[str, Any]) -> bytes:

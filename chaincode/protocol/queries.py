@@ -13,6 +13,7 @@ from typing import Annotated, Self
 
 from goldengrain.chaincode.protocol.codecs import Integer
 from goldengrain.chaincode.protocol.errors import MalformedInput
+from goldengrain.chaincode.protocol.evidence import Tee
 from goldengrain.chaincode.protocol.records import Bookmark, CoinId, Digest, Fmspc, TransactionId, Version
 from goldengrain.chaincode.protocol.requests import Query
 from goldengrain.chaincode.protocol.tables import OfferState
@@ -96,10 +97,11 @@ class ListCoins(Query):
 
 @dataclass(frozen=True)
 class GetCollateral(Query):
-    """The stored collateral for an FMSPC under a root."""
+    """The stored collateral for an FMSPC under a root; of SGX, or of TDX."""
 
     root: Digest
     fmspc: Fmspc
+    tee: Tee = Tee.SGX
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,23 @@
 1. sizes of quote and keys (`QuoteTooLarge`, `KeyMalformed`, `SignatureMalformed`);
 2. the challenge was sent to this operator, is unused and young enough (`QuoteRegistrationMismatch`, `ChallengeUsed`,
    `ChallengeStale`); that it is known at all the contract has seen;
-3. the quote verifies to an accepted root at ts: the root is the policy's (`QuoteRootUnknown`), an SGX quote
-   (`QuoteMalformed`, `QuoteTechnologyRefused`) with good collateral (`CollateralRefused`'s) for its platform
-   (`QuotePlatformMismatch`), signatures and certificates right (`QuoteUnverified`), nothing revoked (`QuoteRevoked`);
+3. the quote verifies to an accepted root at ts: the root is the policy's (`QuoteRootUnknown`), a quote
+   (`QuoteMalformed`) of SGX or TDX (`QuoteTechnologyRefused`) with good collateral (`CollateralRefused`'s) for its TEE
+   and platform (`QuotePlatformMismatch`), signatures and certificates right (`QuoteUnverified`), nothing revoked
+   (`QuoteRevoked`);
 4. the policy accepts the TCB status (`QuoteStatusRefused`) - dcap-qvl returns OutOfDate without a complaint;
-5. not a debug enclave (`QuoteDebug`; dcap-qvl refuses it first, a release that doesn't is caught here);
-6. the policy accepts the measurement (`QuoteMeasurementRefused`);
+5. not in debug mode (`QuoteDebug`; dcap-qvl refuses it first, a release that doesn't is caught here);
+6. the policy accepts the measurement (`QuoteMeasurementRefused`): MRENCLAVE, or a TDX guest's digest (`evidence`);
 7. `report_data[0:32]` = D(enclave; signing key, encryption key, bundle) (`QuoteKeysMismatch`);
 8. `report_data[32:64]` = D(registration; channel, contract, operator, challenge) (`QuoteRegistrationMismatch`);
 9. the bundle is the policy's current one (`QuoteBundleRefused`).
 
-A quote is never identified by its hash: bytes of it can change without the result changing.
+4 to 6 are rules that compose (`quote_rules`); gateway and command line judge by the same. A quote is never identified
+by its hash: bytes of it can change without the result changing.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,46 +37,24 @@ from goldengrain.chaincode.protocol.errors import (
     QuoteDebug,
     QuoteKeysMismatch,
     QuoteMalformed,
-    QuoteMeasurementRefused,
     QuotePlatformMismatch,
     QuoteRegistrationMismatch,
     QuoteRevoked,
     QuoteRootUnknown,
-    QuoteStatusRefused,
     QuoteTechnologyRefused,
     QuoteTooLarge,
     QuoteUnverified,
 )
-from goldengrain.chaincode.protocol.policy import Policy, RootKind, root_kind
+from goldengrain.chaincode.protocol.evidence import QuoteVerdict, claims_of, names_unknown_tee
+from goldengrain.chaincode.protocol.policy import Policy, root_kind
+from goldengrain.chaincode.protocol.quote_rules import market_rules
 
-VERIFIER = 1
+VERIFIER = 2
 """Version of these checks; a policy names the one that endorsers must run, so that all of them judge alike."""
 
 MIN_QUOTE = 1_020
 """Bytes of a header, a report and the signature data's fixed parts."""
 MAX_QUOTE = 16_384
-
-_DEBUG = 0x02
-
-
-@dataclass(frozen=True)
-class QuoteVerdict:
-    """What a verified quote says; `expires` is the last second in which its collateral is good."""
-
-    root: bytes
-    kind: RootKind
-    fmspc: bytes
-    measurement: bytes
-    status: str
-    advisories: tuple[str, ...]
-    debug: bool
-    report_data: bytes
-    expires: int
-
-    @property
-    def simulated(self) -> bool:
-        """Whether it rests on a root other than Intel's."""
-        return self.kind is RootKind.SIMULATED
 
 
 @dataclass(frozen=True)
@@ -164,40 +143,34 @@ def verify_quote(quote: bytes, collateral: str, root: bytes, at: int, policy: Po
     if policy.root(digests.sha256(root)) is None:
         raise QuoteRootUnknown("the policy doesn't accept this attestation root")
     verdict = inspect_quote(quote, collateral, root, at)
-    if verdict.status not in policy.statuses:
-        raise QuoteStatusRefused(
-            f"the platform's TCB is {verdict.status} ({', '.join(verdict.advisories) or 'no advisories'}); accepted: "
-            f"{', '.join(policy.statuses)}. Update the platform, or have the status voted in"
-        )
-    if verdict.debug:
-        raise QuoteDebug("the host can read a debug enclave's memory; start it in production mode")
-    if verdict.measurement not in policy.measurements:
-        raise QuoteMeasurementRefused(f"MRENCLAVE {verdict.measurement.hex()} is not voted in")
+    market_rules(policy).check(verdict)
     return verdict
 
 
 def inspect_quote(quote: bytes, collateral: str, root: bytes, at: int) -> QuoteVerdict:
     """Run check 3 alone: what a quote says, verified under a root; nothing of it is judged yet."""
     parsed = _parse(quote)
+    claims = claims_of(parsed.report)
     good = collaterals.read_collateral(collateral, root, at)
     fmspc = _platform(parsed)
     if fmspc != good.fmspc:
         raise QuotePlatformMismatch(f"the quote's FMSPC is {fmspc.hex()}, the collateral's {good.fmspc.hex()}")
+    if claims.tee is not good.tee:
+        raise QuotePlatformMismatch(f"a quote of {claims.tee}, collateral for {good.tee}; fetch {claims.tee}'s")
     try:
         verified = dcap_qvl.verify_with_root_ca(quote, good.parsed(), root, at)
     except ValueError as error:
         raise _refusal(str(error)) from error
-    body = json.loads(verified.to_json())["report"]["SgxEnclave"]
-    attributes = bytes.fromhex(body["attributes"])
     return QuoteVerdict(
+        tee=claims.tee,
         root=digests.sha256(root),
         kind=root_kind(root),
         fmspc=fmspc,
-        measurement=bytes.fromhex(body["mr_enclave"]),
+        measurement=claims.measurement,
         status=str(verified.status),
         advisories=tuple(sorted(verified.advisory_ids)),
-        debug=bool(attributes[0] & _DEBUG),
-        report_data=bytes.fromhex(body["report_data"]),
+        debug=claims.debug,
+        report_data=claims.report_data,
         expires=good.expires,
     )
 
@@ -213,12 +186,11 @@ def check_binding(verdict: QuoteVerdict, registration: Registration) -> None:
 
 def _parse(quote: bytes) -> Any:
     try:
-        parsed = dcap_qvl.parse_quote(quote)
+        return dcap_qvl.parse_quote(quote)
     except ValueError as error:
+        if names_unknown_tee(quote):
+            raise QuoteTechnologyRefused("neither a quote of an SGX enclave nor of a TDX guest") from error
         raise QuoteMalformed("not an ECDSA quote; send what the quoting enclave returned, as bytes") from error
-    if not parsed.is_sgx():
-        raise QuoteTechnologyRefused("enclaves of this market are SGX enclaves; this is a TDX quote")
-    return parsed
 
 
 def _platform(parsed: Any) -> bytes:

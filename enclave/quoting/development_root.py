@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import NameOID
 
+from goldengrain.chaincode.protocol.evidence import Tee
 from goldengrain.enclave.errors import QuotingUnavailable
 
 ORGANIZATION = "SIMULATED - not Intel"
@@ -43,21 +44,31 @@ ISSUED_BEFORE = 3_600
 """Collateral is dated an hour back, so that clocks which differ by the ledger's window all accept it."""
 
 QE_VENDOR = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
-QE_SIGNER = hashlib.sha256(b"golden-grain simulated quoting enclave: signer").digest()
 QE_MEASUREMENT = hashlib.sha256(b"golden-grain simulated quoting enclave: code").digest()
 QE_SVN = 8
+QE_PRODUCTS = {Tee.SGX: 1, Tee.TDX: 2}
+"""ISVPRODID of the quoting enclaves."""
+MODULE_SIGNER = hashlib.sha384(b"golden-grain simulated TDX module: signer").digest()
+MODULE_VERSION, MODULE_SVN = 1, 6
 
 TCB_LEVELS = (
-    ("UpToDate", 5, ()),
-    ("SWHardeningNeeded", 4, ("SIM-SA-00003",)),
-    ("ConfigurationNeeded", 3, ("SIM-SA-00002",)),
-    ("OutOfDate", 2, ("SIM-SA-00001",)),
+    ("UpToDate", 8, ()),
+    ("SWHardeningNeeded", 7, ("SIM-SA-00003",)),
+    ("ConfigurationNeeded", 6, ("SIM-SA-00002",)),
+    ("ConfigurationAndSWHardeningNeeded", 5, ("SIM-SA-00002", "SIM-SA-00003")),
+    ("OutOfDate", 4, ("SIM-SA-00001",)),
+    ("OutOfDateConfigurationNeeded", 3, ("SIM-SA-00001", "SIM-SA-00002")),
     ("Revoked", 0, ("SIM-SA-00000",)),
 )
 """TCB statuses from the best down: name, the least SVN of the first eight components, advisories."""
 
 _YEARS = timedelta(days=3650)
 _CURVE_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+def qe_signer(tee: Tee) -> bytes:
+    """Return MRSIGNER of the quoting enclave that quotes for a TEE."""
+    return hashlib.sha256(f"golden-grain simulated quoting enclave of {tee}: signer".encode()).digest()
 
 
 def component_svns(status: str) -> bytes:
@@ -167,20 +178,21 @@ class DevelopmentRoot:
         *,
         at: int,
         fmspc: bytes = FMSPC,
+        tee: Tee = Tee.SGX,
         days: int = COLLATERAL_DAYS,
         evaluation: int = EVALUATION,
         crl_number: int | None = None,
         revoked_pck: Sequence[int] = (),
     ) -> str:
-        """Issue collateral for one FMSPC at time `at` (seconds): JSON as `dcap_qvl.QuoteCollateralV3.from_json` reads.
+        """Issue collateral for one FMSPC and TEE at time `at` (seconds): JSON as dcap-qvl reads it.
 
         It is dated an hour before `at` and valid for `days` from `at`; `crl_number` is the day's number unless given,
         so that it only rises; `revoked_pck` are serial numbers of PCK certificates to revoke.
         """
         number = at // DAY if crl_number is None else crl_number
         signer_chain = pem(self._tcb_signer.certificate) + pem(self._root.certificate)
-        tcb_info = _compact(_tcb_info(fmspc, at, days, evaluation))
-        identity = _compact(_qe_identity(at, days, evaluation))
+        tcb_info = _compact(_tcb_info(tee, fmspc, at, days, evaluation))
+        identity = _compact(_qe_identity(tee, at, days, evaluation))
         document = {
             "pck_crl_issuer_chain": pem(self.pck_authority.certificate) + pem(self._root.certificate),
             "root_ca_crl": _crl(self._root, at, days, number).hex(),
@@ -282,34 +294,49 @@ def _dates(at: int, days: int) -> dict[str, str]:
     return {"issueDate": _stamp(at - ISSUED_BEFORE), "nextUpdate": _stamp(at + days * DAY)}
 
 
-def _tcb_info(fmspc: bytes, at: int, days: int, evaluation: int) -> dict[str, Any]:
-    levels = [
-        {
-            "tcb": {
-                "sgxtcbcomponents": [{"svn": svn} for svn in component_svns(status)],
-                "pcesvn": PCE_SVN if status != "Revoked" else 0,
-            },
-            "tcbDate": _stamp(at - ISSUED_BEFORE),
-            "tcbStatus": status,
-            "advisoryIDs": list(advisories),
-        }
-        for status, _, advisories in TCB_LEVELS
-    ]
+def _tcb_info(tee: Tee, fmspc: bytes, at: int, days: int, evaluation: int) -> dict[str, Any]:
     return {
-        "id": "SGX",
+        "id": tee.value,
         "version": 3,
         **_dates(at, days),
         "fmspc": fmspc.hex().upper(),
         "pceId": PCE_ID.hex().upper(),
         "tcbType": 0,
         "tcbEvaluationDataNumber": evaluation,
-        "tcbLevels": levels,
+        **(_tdx_module(at) if tee is Tee.TDX else {}),
+        "tcbLevels": [_level(tee, at, status, advisories) for status, _, advisories in TCB_LEVELS],
     }
 
 
-def _qe_identity(at: int, days: int, evaluation: int) -> dict[str, Any]:
+def _level(tee: Tee, at: int, status: str, advisories: Sequence[str]) -> dict[str, Any]:
+    components = [{"svn": svn} for svn in component_svns(status)]
+    tdx = {"tdxtcbcomponents": [{"svn": svn} for svn in tdx_svns(status)]} if tee is Tee.TDX else {}
     return {
-        "id": "QE",
+        "tcb": {"sgxtcbcomponents": components, "pcesvn": PCE_SVN if status != "Revoked" else 0, **tdx},
+        "tcbDate": _stamp(at - ISSUED_BEFORE),
+        "tcbStatus": status,
+        "advisoryIDs": list(advisories),
+    }
+
+
+def tdx_svns(status: str) -> bytes:
+    """Return the SVNs of a TDX platform's TCB (16 bytes) at a status: the module's two first, then the firmware's."""
+    return bytes([0, 0]) + component_svns(status)[:8] + bytes(6)
+
+
+def _tdx_module(at: int) -> dict[str, Any]:
+    module = {"mrsigner": MODULE_SIGNER.hex().upper(), "attributes": "00" * 8, "attributesMask": "FF" * 8}
+    levels = [
+        {"tcb": {"isvsvn": svn}, "tcbDate": _stamp(at - ISSUED_BEFORE), "tcbStatus": status, "advisoryIDs": advisories}
+        for svn, status, advisories in ((MODULE_SVN, "UpToDate", []), (MODULE_SVN - 2, "OutOfDate", ["SIM-SA-00004"]))
+    ]
+    identity = {"id": f"TDX_{MODULE_VERSION:02X}", **module, "tcbLevels": levels}
+    return {"tdxModule": module, "tdxModuleIdentities": [identity]}
+
+
+def _qe_identity(tee: Tee, at: int, days: int, evaluation: int) -> dict[str, Any]:
+    return {
+        "id": "QE" if tee is Tee.SGX else "TD_QE",
         "version": 2,
         **_dates(at, days),
         "tcbEvaluationDataNumber": evaluation,
@@ -317,8 +344,8 @@ def _qe_identity(at: int, days: int, evaluation: int) -> dict[str, Any]:
         "miscselectMask": "FFFFFFFF",
         "attributes": "05" + "00" * 15,
         "attributesMask": "FBFFFFFFFFFFFFFF" + "00" * 8,
-        "mrsigner": QE_SIGNER.hex().upper(),
-        "isvprodid": 1,
+        "mrsigner": qe_signer(tee).hex().upper(),
+        "isvprodid": QE_PRODUCTS[tee],
         "tcbLevels": [{"tcb": {"isvsvn": QE_SVN}, "tcbDate": _stamp(at - ISSUED_BEFORE), "tcbStatus": "UpToDate"}],
     }
 

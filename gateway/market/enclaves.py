@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from goldengrain.chaincode.protocol.commands import Challenge, PutCollateral, RegisterEnclave
+from goldengrain.chaincode.protocol.evidence import Tee
 from goldengrain.chaincode.protocol.queries import GetChallenge, GetCollateral, GetEnclave, ListEnclaves
 from goldengrain.gateway.market.calls import Caller, Committed
 from goldengrain.gateway.market.views import ChallengeView, CollateralView, EnclaveView, read
@@ -20,9 +21,9 @@ class Enclaves:
         """Store collateral (JSON) for quotes under an accepted root, named by its certificate's SHA-256."""
         return await self._caller.send(PutCollateral(root, collateral))
 
-    async def collateral(self, root: bytes, fmspc: bytes) -> CollateralView:
-        """Return the stored collateral of a platform kind under a root."""
-        return read(CollateralView, await self._caller.ask(GetCollateral(root, fmspc)))
+    async def collateral(self, root: bytes, fmspc: bytes, tee: Tee = Tee.SGX) -> CollateralView:
+        """Return the stored collateral of a platform kind under a root, for SGX or TDX."""
+        return read(CollateralView, await self._caller.ask(GetCollateral(root, fmspc, tee)))
 
     async def challenge(self, operator: bytes) -> Committed:
         """Challenge an operator (its account); the transaction id is the nonce for one registration."""

@@ -10,19 +10,22 @@ from typing import Any
 
 import pytest
 
-from goldengrain.chaincode.protocol.errors import MalformedInput
-from goldengrain.enclave.quoting import DevelopmentRoot, SimulatedPlatform
-from goldengrain.enclave.verify import (
+from goldengrain.chaincode.protocol.errors import MalformedInput, QuoteRefused
+from goldengrain.chaincode.protocol.evidence import Tee
+from goldengrain.chaincode.protocol.quote_rules import (
     AllOf,
+    AnyOf,
     MeasurementIn,
     NoAdvisory,
     NotDebug,
     StatusIn,
-    Verdict,
-    parse_time,
-    read_policy,
-    verify,
+    TeeIn,
+    UnsafeAnyMeasurement,
+    read_rules,
 )
+from goldengrain.enclave.quoting import DevelopmentRoot, SimulatedPlatform
+from goldengrain.enclave.quoting.development_root import TCB_LEVELS
+from goldengrain.enclave.verify import Verdict, parse_time, verify
 
 RECORDED = Path(__file__).parent / "recorded"
 AT = 1_900_000_000
@@ -142,30 +145,140 @@ def test_policies_are_read_from_json() -> None:
         "statuses": ["UpToDate"],
         "measurements": [MEASUREMENT.hex()],
         "reject_advisories": ["INTEL-SA-00289"],
-        "unsafe_allow_debug": True,
+        "tees": ["TDX"],
     }
-    assert read_policy(full) == AllOf(
-        (StatusIn(("UpToDate",)), MeasurementIn((MEASUREMENT,)), NoAdvisory(("INTEL-SA-00289",)))
+    advisories, measurements = NoAdvisory(("INTEL-SA-00289",)), MeasurementIn((MEASUREMENT,))
+    assert read_rules(full) == AllOf((TeeIn((Tee.TDX,)), StatusIn(("UpToDate",)), NotDebug(), measurements, advisories))
+    assert read_rules({"statuses": ["OutOfDate"]}).rules[1:] == (NotDebug(), UnsafeAnyMeasurement())
+    assert "any measurement" in read_rules({"statuses": ["OutOfDate"]}).describe()
+    assert read_rules({}) == AllOf(())
+    wrong = (
+        [],
+        {"status": []},
+        {"statuses": "UpToDate"},
+        {"measurements": ["xyz"]},
+        {"statuses": [1]},
+        {"tees": ["SEV"]},
     )
-    assert NotDebug() in read_policy({"statuses": ["UpToDate"]}).rules
-    assert read_policy({}) == AllOf(())
-    for wrong in ([], {"status": []}, {"statuses": "UpToDate"}, {"measurements": ["xyz"]}, {"statuses": [1]}):
+    for document in wrong:
         with pytest.raises(MalformedInput):
-            read_policy(wrong)
+            read_rules(document)
+
+
+def test_any_of_refuses_when_all_do(root: DevelopmentRoot) -> None:
+    guest = SimulatedPlatform(root, tee=Tee.TDX)
+    either = AnyOf((TeeIn((Tee.SGX,)), MeasurementIn((guest.measurement_of(MEASUREMENT),))))
+    neither = AnyOf((TeeIn((Tee.SGX,)), MeasurementIn((MEASUREMENT,))))
+    assert judge(guest, root, policy=AllOf((either,))).accepted
+    refused = judge(guest, root, policy=AllOf((neither,)))
+    assert refused.refusal is not None
+    assert refused.refusal.code == "QUOTE_MEASUREMENT_REFUSED"
+    empty = judge(guest, root, policy=AllOf((AnyOf(()),))).refusal
+    assert type(empty) is QuoteRefused
+
+
+@pytest.mark.parametrize("tee", Tee)
+@pytest.mark.parametrize("status", [name for name, *_ in TCB_LEVELS if name not in ("UpToDate", "Revoked")])
+def test_each_tcb_status_is_told_and_refused_until_it_is_named(status: str, tee: Tee, root: DevelopmentRoot) -> None:
+    machine = SimulatedPlatform(root, tee=tee, name=f"{tee}-{status}", tcb=status)
+    refused = judge(machine, root)
+    assert (refused.status, refused.accepted, refused.tee) == (status, False, tee)
+    assert refused.advisories
+    assert judge(machine, root, policy=AllOf((StatusIn((status,)),))).accepted
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [({}, None), ({"debug": True}, "QUOTE_DEBUG"), ({"tcb": "Revoked"}, "QUOTE_REVOKED")],
+)
+def test_a_guest_of_tdx_is_judged_as_an_enclave_is(fields: dict[str, Any], code: str, root: DevelopmentRoot) -> None:
+    guest = SimulatedPlatform(root, tee=Tee.TDX)
+    verdict = judge(guest, root, **fields)
+    assert (None if verdict.refusal is None else verdict.refusal.code) == code
+    assert (verdict.tee, verdict.measurement) == (
+        Tee.TDX,
+        guest.measurement_of(MEASUREMENT) if code is None else verdict.measurement,
+    )
+    assert verdict.report_data == DATA
+
+
+def test_a_tdx_module_that_is_behind_is_out_of_date(root: DevelopmentRoot) -> None:
+    verdict = judge(SimulatedPlatform(root, tee=Tee.TDX, module_svn=4), root)
+    assert (verdict.status, verdict.advisories, verdict.accepted) == ("OutOfDate", ("SIM-SA-00004",), False)
+
+
+@pytest.mark.parametrize("tee", Tee)
+def test_collateral_of_the_other_tee_is_refused(tee: Tee, root: DevelopmentRoot) -> None:
+    one, other = (SimulatedPlatform(root, tee=each) for each in (tee, *(set(Tee) - {tee})))
+    verdict = verify(one.quote(DATA, MEASUREMENT), other.collateral(at=AT), at=AT, root=root.root_der)
+    assert verdict.refusal is not None
+    assert verdict.refusal.code == "QUOTE_PLATFORM_MISMATCH"
+    assert verdict.to_json()["refusal"]["check"] == 3  # type: ignore[index, call-overload]
+
+
+def test_a_quote_of_another_tee_is_named(root: DevelopmentRoot) -> None:
+    guest = SimulatedPlatform(root, tee=Tee.TDX)
+    foreign = bytearray(guest.quote(DATA, MEASUREMENT))
+    foreign[4] = 0x55
+    verdict = verify(bytes(foreign), guest.collateral(at=AT), at=AT, root=root.root_der)
+    assert verdict.refusal is not None
+    assert verdict.refusal.code == "QUOTE_TECHNOLOGY_REFUSED"
+
+
+def test_no_measurement_of_a_guest_is_that_of_an_enclave(root: DevelopmentRoot) -> None:
+    enclave, guest = (SimulatedPlatform(root, tee=tee) for tee in Tee)
+    assert enclave.measurement_of(MEASUREMENT) == MEASUREMENT
+    assert guest.measurement_of(MEASUREMENT) != MEASUREMENT
+    assert guest.measurement_of(MEASUREMENT) != guest.measurement_of(bytes(32))
 
 
 def test_times_are_rfc_3339() -> None:
     assert parse_time("2030-03-17T17:46:40Z") == AT == parse_time("2030-03-17T18:46:40+01:00")
-    for wrong in ("yesterday", "2030-03-17T17:46:40", ""):
+    for wrong in ("yesterday", "2030-03-17T17:46:40", "", "2030-W11-7T17:46:40Z", "2030-03-17", "2030-13-17T17:46:40Z"):
         with pytest.raises(MalformedInput):
             parse_time(wrong)
 
 
+def recorded(name: str) -> tuple[bytes, str, int]:
+    """A quote of Intel's hardware with its collateral, and an hour after that was issued."""
+    collateral = (RECORDED / f"{name}.collateral.json").read_text()
+    issued = [json.loads(json.loads(collateral)[part])["issueDate"] for part in ("tcb_info", "qe_identity")]
+    return (RECORDED / f"{name}.quote").read_bytes(), collateral, max(map(parse_time, issued)) + 3_600
+
+
+def test_real_quote_of_a_guest_is_up_to_date_and_accepted() -> None:
+    quote, collateral, at = recorded("intel_tdx_v4")
+    verdict = verify(quote, collateral, at=at)
+    assert (verdict.accepted, verdict.simulated, verdict.tee) == (True, False, Tee.TDX)
+    assert (verdict.status, verdict.advisories, verdict.debug) == ("UpToDate", (), False)
+    assert verdict.fmspc == bytes.fromhex("b0c06f000000")
+    today = verify(quote, collateral, at=AT).refusal
+    assert today is not None
+    assert today.code == "COLLATERAL_EXPIRED"
+
+
+# where a byte of the recorded SGX quote lies, and what dcap-qvl says when it is another one
+BROKEN = {
+    "report body": (48 + 64, "ISV enclave report signature is invalid"),
+    "attestation key": (48 + 384 + 4 + 64, "QE report hash mismatch"),
+    "QE report": (48 + 384 + 4 + 128, "Signature is invalid for qe_report in quote"),
+    "PCK certificates": (48 + 384 + 4 + 128 + 384 + 64 + 2 + 32 + 6 + 400, "Failed to verify certificate chain"),
+}
+
+
+@pytest.mark.parametrize("part", BROKEN)
+def test_a_byte_of_the_real_quote_flipped_is_refused(part: str) -> None:
+    quote, collateral, at = recorded("intel_sgx_v3")
+    position, complaint = BROKEN[part]
+    changed = bytearray(quote)
+    changed[position] ^= 1
+    verdict = verify(bytes(changed), collateral, at=at, policy=AllOf((UnsafeAnyMeasurement(),)))
+    assert verdict.refusal is not None
+    assert (verdict.refusal.code, complaint in str(verdict.refusal)) == ("QUOTE_UNVERIFIED", True), verdict.refusal
+
+
 def test_real_quote_gives_the_recorded_verdict() -> None:
-    """A quote of Intel's hardware with its collateral, from the samples of dcap-qvl (MIT licence)."""
-    quote = (RECORDED / "intel_sgx_v3.quote").read_bytes()
-    collateral = (RECORDED / "intel_sgx_v3.collateral.json").read_text()
-    at = parse_time(json.loads(json.loads(collateral)["tcb_info"])["issueDate"]) + 3_600
+    quote, collateral, at = recorded("intel_sgx_v3")
     verdict = verify(quote, collateral, at=at)
     assert (verdict.verified, verdict.simulated, verdict.accepted) == (True, False, False)
     assert verdict.status == "ConfigurationAndSWHardeningNeeded"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from goldengrain.chaincode.protocol.errors.base import ContractError
 
 
@@ -10,6 +12,7 @@ class CollateralRefused(ContractError):
 
     code = "COLLATERAL_REFUSED"
     status = 422
+    check: ClassVar[int] = 3
 
 
 class CollateralMalformed(CollateralRefused):
@@ -47,6 +50,8 @@ class QuoteRefused(ContractError):
 
     code = "QUOTE_REFUSED"
     status = 422
+    check: ClassVar[int] = 0
+    """The number of the check in protocol section 4 that refuses; 0 where it is none of them."""
 
 
 class VerifierMismatch(QuoteRefused):
@@ -59,81 +64,95 @@ class QuoteTooLarge(QuoteRefused):
     """Check 1: quote or key of a size that can't be."""
 
     code = "QUOTE_TOO_LARGE"
+    check = 1
 
 
 class ChallengeStale(QuoteRefused):
     """Check 2: the challenge is older than the policy's age; ask for a new one."""
 
     code = "CHALLENGE_STALE"
+    check = 2
 
 
 class QuoteRootUnknown(QuoteRefused):
     """Check 3: the policy doesn't accept this attestation root."""
 
     code = "QUOTE_ROOT_UNKNOWN"
+    check = 3
 
 
 class QuoteMalformed(QuoteRefused):
     """Check 3: not an ECDSA quote."""
 
     code = "QUOTE_MALFORMED"
+    check = 3
 
 
 class QuoteTechnologyRefused(QuoteRefused):
-    """Check 3: not a quote of an SGX enclave."""
+    """Check 3: neither of an SGX enclave nor of a TDX guest."""
 
     code = "QUOTE_TECHNOLOGY_REFUSED"
+    check = 3
 
 
 class QuoteUnverified(QuoteRefused):
     """Check 3: a signature or a certificate of the quote is wrong."""
 
     code = "QUOTE_UNVERIFIED"
+    check = 3
 
 
 class QuoteRevoked(QuoteRefused):
     """Check 3: certificate or TCB level revoked."""
 
     code = "QUOTE_REVOKED"
+    check = 3
 
 
 class QuotePlatformMismatch(QuoteRefused):
     """Check 3: the collateral is for another kind of platform."""
 
     code = "QUOTE_PLATFORM_MISMATCH"
+    check = 3
 
 
 class QuoteStatusRefused(QuoteRefused):
     """Check 4: the policy doesn't accept this TCB status."""
 
     code = "QUOTE_STATUS_REFUSED"
+    check = 4
 
 
 class QuoteDebug(QuoteRefused):
-    """Check 5: a debug enclave, whose memory its host can read."""
+    """Check 5: a debug enclave or guest, whose memory its host can read."""
 
     code = "QUOTE_DEBUG"
+    check = 5
 
 
 class QuoteMeasurementRefused(QuoteRefused):
-    """Check 6: the policy doesn't accept this MRENCLAVE."""
+    """Check 6: the policy doesn't accept this measurement."""
 
     code = "QUOTE_MEASUREMENT_REFUSED"
+    check = 6
 
 
 class QuoteKeysMismatch(QuoteRefused):
     """Check 7: the quote was not made for these keys and this bundle."""
 
     code = "QUOTE_KEYS_MISMATCH"
+    check = 7
 
 
 class QuoteRegistrationMismatch(QuoteRefused):
     """Check 8: the quote was not made for this channel, contract, operator and challenge."""
 
     code = "QUOTE_REGISTRATION_MISMATCH"
+    check = 8
 
 
 class QuoteBundleRefused(QuoteRefused):
     """Check 9: the trust bundle is not the current one."""
 
     code = "QUOTE_BUNDLE_REFUSED"
+    check = 9

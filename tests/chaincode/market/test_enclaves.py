@@ -10,6 +10,7 @@ import pytest
 
 from goldengrain.chaincode.protocol import commands as c
 from goldengrain.chaincode.protocol import queries as q
+from goldengrain.chaincode.protocol import quotes
 from goldengrain.chaincode.protocol.errors import (
     ChallengeNotFound,
     ChallengeStale,
@@ -243,10 +244,10 @@ def test_a_policy_with_another_root_refuses_the_simulated_quote(world: World) ->
 
 
 def test_an_endorser_with_another_verification_than_voted_refuses(world: World) -> None:
-    world.change_policy(verifier=2)
+    world.change_policy(verifier=quotes.VERIFIER + 1)
     wanted = world.registration(enclave3())
     before = dict(world.ledger.state)
-    with pytest.raises(VerifierMismatch, match="version 2"):
+    with pytest.raises(VerifierMismatch, match=f"version {quotes.VERIFIER + 1}"):
         world.send(OPERATOR3, wanted)
     with pytest.raises(VerifierMismatch):
         world.put_collateral()

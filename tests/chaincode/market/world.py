@@ -158,7 +158,7 @@ def policy(**changes: Any) -> Policy:
         "lease_min": 60,
         "lease_max": 3_600,
         "attempts_max": 5,
-        "verifier": 1,
+        "verifier": quotes.VERIFIER,
     }
     return Policy(**{**fields, **changes})
 

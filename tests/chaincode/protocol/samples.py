@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from goldengrain.chaincode.protocol import digests, sealing, signatures
+from goldengrain.chaincode.protocol import digests, quotes, sealing, signatures
 from goldengrain.chaincode.protocol.accounts import ATTRIBUTES_OID
 from goldengrain.chaincode.protocol.commands import OpenTask, SubmitOffer
 from goldengrain.chaincode.protocol.offer import EnvelopeDigest, Order
@@ -72,7 +72,7 @@ def policy(**changes: Any) -> Policy:
         lease_min=60,
         lease_max=3_600,
         attempts_max=5,
-        verifier=1,
+        verifier=quotes.VERIFIER,
     )
     return replace(base, **changes)
 

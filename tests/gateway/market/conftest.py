@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from goldengrain.chaincode.protocol import quotes
 from goldengrain.chaincode.protocol.coins import Output
 from goldengrain.chaincode.protocol.commands import OpenTask, SubmitOffer
 from goldengrain.chaincode.protocol.digests import enclave_id, key_check, secret_hash
@@ -69,7 +70,7 @@ def policy(*operators: bytes) -> Policy:
         lease_min=60,
         lease_max=3600,
         attempts_max=3,
-        verifier=1,
+        verifier=quotes.VERIFIER,
         test=True,
     )
 
