@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-.PHONY: help setup demo test check lint types coverage format promise-mutants mutation fuzz bench-market bench-chaincode bench-scale bench-store bench-gas bench stubs lock clean
+.PHONY: help setup demo test check lint types coverage format promise-mutants mutation fuzz bench-market bench-embedded bench-chaincode bench-scale bench-store bench-gas bench stubs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,9 @@ parity: setup ## random commands on chaincode and EVM: make parity SEQUENCES=500
 
 bench-market: setup ## a whole swap's commands against no-op writes
 	$(BIN)/python -m benchmarks market
+
+bench-embedded: setup ## the embedded network: bring-up, throughput against Fabric's (FABRIC_BIN), memory
+	$(BIN)/python -m benchmarks bring_up throughput memory --seconds 4
 
 bench-chaincode: setup ## contract operations on our shim against the same in Go chaincode
 	$(BIN)/python -m benchmarks chaincode --seconds 4

@@ -8,12 +8,13 @@ import json
 import sys
 from functools import partial
 
-from benchmarks import bring_up, contracts, demo, gas, market, scale, store, throughput
+from benchmarks import bring_up, contracts, demo, gas, market, memory, scale, store, throughput
 from benchmarks.report import machine
 
 BENCHMARKS = {
     "bring_up": bring_up.run,
     "throughput": throughput.run,
+    "memory": memory.run,
     "demo": demo.run,
     "market": market.run,
     "chaincode": contracts.run,

@@ -17,6 +17,7 @@ from goldengrain.gateway.connection import ConnectionProfile
 from goldengrain.gateway.contract import Contract
 from goldengrain.gateway.errors import GatewayError
 from goldengrain.gateway.gateway import Gateway
+from goldengrain.gateway.network import Network
 from goldengrain.gateway.wallet import Wallet
 from goldengrain.network import runtime
 from goldengrain.network.home import Home
@@ -36,9 +37,9 @@ class Bench:
     network_pids: tuple[int, ...]
     chaincode_pid: int
 
-    def contract(self) -> AbstractAsyncContextManager[Contract]:
-        """The chaincode through the first organisation's gateway."""
-        return open_contract(self.home, NAME)
+    def channel(self) -> AbstractAsyncContextManager[Network]:
+        """The channel through the first organisation's gateway; the chaincode is `NAME`."""
+        return open_channel(self.home)
 
 
 def runtimes() -> list[str]:
@@ -59,8 +60,9 @@ async def open_home(which: str) -> AsyncIterator[tuple[Home, tuple[int, ...]]]:
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(folder) / "home")
         if which == "fabric":
+            before = _children()
             async with NativeNetwork(home, default_topology()):
-                yield home, _children()
+                yield home, tuple(sorted(_children() - before))
             return
         state = await asyncio.to_thread(runtime.up, home, default_topology())
         try:
@@ -70,19 +72,31 @@ async def open_home(which: str) -> AsyncIterator[tuple[Home, tuple[int, ...]]]:
 
 
 @asynccontextmanager
-async def open_contract(home: Home, name: str) -> AsyncIterator[Contract]:
-    """A chaincode through the first organisation's gateway."""
+async def open_channel(home: Home) -> AsyncIterator[Network]:
+    """The channel through the first organisation's gateway, as its User1."""
     topology = home.load_topology()
     member = topology.organizations[0]
     profile = ConnectionProfile.load(home.connection_profile(member))
     user = Wallet(home.wallet).get(f"User1@{member.domain}")
     async with Gateway.connect(profile.gateway(), user.identity, user.signer) as gateway:
-        yield gateway.network(topology.channel.name).contract(name)
+        yield gateway.network(topology.channel.name)
 
 
-def _children() -> tuple[int, ...]:
-    """Children of the process that measures: Fabric's programs."""
-    return tuple(map(int, Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()))
+@asynccontextmanager
+async def open_contract(home: Home, name: str) -> AsyncIterator[Contract]:
+    """A chaincode through the first organisation's gateway."""
+    async with open_channel(home) as network:
+        yield network.contract(name)
+
+
+def keep_to_two_processors() -> None:
+    """Run this process, and all that it starts from now on, on two processors: the same for whatever is compared."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+
+
+def _children() -> frozenset[int]:
+    """Children of the process that measures: once Fabric's programs are started, these too."""
+    return frozenset(map(int, Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()))
 
 
 @asynccontextmanager
@@ -95,7 +109,7 @@ async def _deployed(home: Home, pids: tuple[int, ...]) -> AsyncIterator[Bench]:
     program = await asyncio.create_subprocess_exec(sys.executable, "-m", "benchmarks.chaincode", env=environment)
     try:
         bench = Bench(home, pids, program.pid)
-        async with bench.contract() as contract:
+        async with open_contract(home, NAME) as contract:
             await _ready(contract)
         yield bench
     finally:
@@ -114,6 +128,12 @@ async def _ready(contract: Contract) -> None:
             await asyncio.sleep(0.1)
         else:
             return
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory that a process has for itself: what it shares with files that any process may map is left out."""
+    fields = Path(f"/proc/{pid}/statm").read_text().split()
+    return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
 
 
 def cpu_seconds(pids: tuple[int, ...]) -> float:
