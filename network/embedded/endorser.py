@@ -33,7 +33,7 @@ from goldengrain.network.embedded.blocks import BlockSigner
 from goldengrain.network.embedded.chaincode_registry import ChaincodeRegistry
 from goldengrain.network.embedded.channel import Channel
 from goldengrain.network.embedded.definitions import LIFECYCLE
-from goldengrain.network.embedded.errors import SimulationError
+from goldengrain.network.embedded.errors import LedgerError, SimulationError
 from goldengrain.network.embedded.executor import ChaincodeExecutor, Transaction
 from goldengrain.network.embedded.failures import ChaincodeExecutionError, ProposalError, RpcError, abort
 from goldengrain.network.embedded.interest import Interest, build_interest
@@ -159,6 +159,8 @@ class Endorser:
         simulator = channel.simulator(proposal.tx_id, self._msp_id)
         try:
             return await self._endorse(Transaction(proposal, creator_msp_id, channel, simulator))
+        except LedgerError as error:
+            return _failed(f"error in simulation: {error}")
         finally:
             simulator.done()
 

@@ -417,9 +417,14 @@ class ChannelLedger:
     async def stage(self, tx_id: str, private: bytes) -> None:
         """Keep a transaction's clear private writes until it commits; durable when this returns."""
         known = self._staged.setdefault(tx_id, _Staged(self._height))
-        if private not in known.private:
-            known.private.append(private)
+        if private in known.private:
+            return
+        known.private.append(private)
+        try:
             await self._write(lambda: self._store.write_staged(tx_id, known.height, private))
+        except BaseException:  # not on disk: whoever brings it again has to be told the same
+            known.private.remove(private)
+            raise
 
     def queue(self) -> list[QueuedRow]:
         """All envelopes that are acknowledged but not in a block, in order."""

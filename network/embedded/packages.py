@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from goldengrain.network.embedded.errors import LedgerCorruptError
 from goldengrain.network.embedded.failures import LifecycleError
 
 __all__ = ["ChaincodeConnection", "ChaincodePackage", "PackageStore", "parse_package"]
@@ -108,34 +109,45 @@ class PackageStore:
     """The packages that are installed on one peer, in a folder of their own."""
 
     def __init__(self, folder: Path) -> None:
+        """Read what is installed; raises LedgerCorruptError where a package is damaged."""
         self._folder = folder
         self._packages: dict[str, ChaincodePackage] = {}
         if folder.is_dir():
             for path in sorted(folder.glob("*.tar.gz")):
-                package = parse_package(path.read_bytes())
+                package = _installed(path)
                 self._packages[package.package_id] = package
 
     def install(self, raw: bytes) -> ChaincodePackage:
         """Keep a package; it is on disk when this returns.
 
         Raises:
-            LifecycleError: it is malformed, installed already, or of a type that is not run here.
+            LifecycleError: it is malformed, installed already, of a type that is not run here, or can't be written.
 
         """
         package = parse_package(raw)
         if package.package_id in self._packages:
             raise LifecycleError(f"chaincode already successfully installed (package ID '{package.package_id}')")
         package.connection()
+        try:
+            self._write(package)
+        except OSError as error:
+            text = f"could not install build chaincode package '{package.package_id}': it could not be written: {error}"
+            raise LifecycleError(text) from error
+        self._packages[package.package_id] = package
+        return package
+
+    def _write(self, package: ChaincodePackage) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / (package.package_id.replace(":", ".") + ".tar.gz")
         temporary = path.with_suffix(".part")
-        with temporary.open("wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        self._packages[package.package_id] = package
-        return package
+        try:
+            with temporary.open("wb") as file:
+                file.write(package.raw)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def get(self, package_id: str) -> ChaincodePackage | None:
         """The package of that id, or None."""
@@ -144,6 +156,16 @@ class PackageStore:
     def all(self) -> list[ChaincodePackage]:
         """Every installed package, in the order of their ids."""
         return [self._packages[name] for name in sorted(self._packages)]
+
+
+def _installed(path: Path) -> ChaincodePackage:
+    try:
+        package = parse_package(path.read_bytes())
+    except LifecycleError as error:
+        raise LedgerCorruptError(f"the installed package {path} is damaged ({error}): restore it, or purge") from error
+    if path.name != package.package_id.replace(":", ".") + ".tar.gz":
+        raise LedgerCorruptError(f"the installed package {path} has another content than its name says: restore it")
+    return package
 
 
 def _connection(fields: dict[str, Any]) -> ChaincodeConnection:

@@ -20,7 +20,7 @@ from fabric_protos.peer import chaincode_pb2, chaincode_shim_pb2
 from google.protobuf.message import DecodeError, Message
 
 from goldengrain.network.embedded.definitions import Collection
-from goldengrain.network.embedded.errors import SimulationError
+from goldengrain.network.embedded.errors import LedgerError, SimulationError
 from goldengrain.network.embedded.failures import ChaincodeExecutionError, StateRequestError, proto_error
 from goldengrain.network.embedded.simulator import StateRange, TxSimulator
 
@@ -81,7 +81,7 @@ class ChaincodeTransaction:
         parser, answer = self._ANSWERS[kind]
         try:
             return answer(self, _parse(parser, payload))
-        except SimulationError as error:
+        except (SimulationError, LedgerError) as error:
             raise StateRequestError(str(error)) from error
 
     def close(self) -> None:

@@ -20,7 +20,10 @@ def free_port() -> int:
 
 
 class ChaincodeProgram:
-    """A chaincode module run by this Python, or any other program. It can be started again after `stop`."""
+    """A chaincode module run by this Python, or any other program. It can be started again after `stop`.
+
+    Every start has the variables that `environment` holds by then.
+    """
 
     def __init__(
         self, program: str | Sequence[str], port: int, log: Path, environment: dict[str, str] | None = None
@@ -29,7 +32,7 @@ class ChaincodeProgram:
         self.log = log
         self._command = [sys.executable, "-m", program] if isinstance(program, str) else list(program)
         self._port = port
-        self._environment = environment or {}
+        self._environment = {} if environment is None else environment
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self, package_id: str) -> None:
@@ -44,11 +47,21 @@ class ChaincodeProgram:
                 assert self._process.returncode is None, self.log.read_text()
                 await asyncio.sleep(0.05)
 
+    @property
+    def runs(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self._process is not None and self._process.returncode is None
+
     async def stop(self, number: int = signal.SIGTERM) -> int:
         """End it with a signal; its exit code."""
         assert self._process is not None
         self._process.send_signal(number)
-        return await asyncio.wait_for(self._process.wait(), 20)
+        return await self.wait()
+
+    async def wait(self, patience_s: float = 20) -> int:
+        """Wait until it has ended by itself; its exit code."""
+        assert self._process is not None
+        return await asyncio.wait_for(self._process.wait(), patience_s)
 
     async def __aenter__(self) -> "ChaincodeProgram":
         return self
@@ -56,7 +69,7 @@ class ChaincodeProgram:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process is not None and self._process.returncode is None:
+        if self.runs:
             await self.stop(signal.SIGKILL)
 
     def _listens(self) -> bool:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from goldengrain.gateway.contract import Contract
-from goldengrain.gateway.errors import CommitStatusError, CommitUnknown, EndorseError, SubmitUnknown
+from goldengrain.gateway.errors import CommitStatusError, CommitUnknown, EndorseError, SubmitError, SubmitUnknown
 from goldengrain.gateway.network import Network
 from goldengrain.gateway.transaction import Status, Transaction
 
@@ -105,8 +105,8 @@ class Worker:
         """Whether the orderer acknowledged it."""
         try:
             await transaction.submit()
-        except SubmitUnknown:
-            self.tally["submit unknown"] += 1
+        except (SubmitUnknown, SubmitError) as error:
+            self.tally["submit unknown" if isinstance(error, SubmitUnknown) else "not ordered"] += 1
             await asyncio.sleep(_PAUSE_S)
             return False
         self._journal.write(what="ordered", tx=transaction.transaction_id)

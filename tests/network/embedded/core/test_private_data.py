@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from goldengrain.network.embedded.channel import Channel
-from goldengrain.network.embedded.errors import SimulationError
+from goldengrain.network.embedded.errors import LedgerError, SimulationError
 from goldengrain.network.embedded.simulator import TxSimulator
 from tests.network.embedded.core.kit import Consortium, collection, put
 
@@ -133,3 +133,20 @@ async def test_staged_data_outlive_a_restart(
         assert again.ledger.staged(prepared.tx_id) == []
     finally:
         await again.close()
+
+
+async def test_private_data_that_could_not_be_kept_are_no_excuse_the_second_time(
+    secret: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise LedgerError("disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(secret.ledger._store, "write_staged", full)
+        for _ in range(2):
+            with pytest.raises(LedgerError, match="disk is full"):
+                await secret.ledger.stage("tx", b"private")
+    assert secret.ledger.staged("tx") == []
+    await secret.ledger.stage("tx", b"private")
+    assert secret.ledger.staged("tx") == [b"private"]
+    assert [(tx, private) for tx, _, private in secret.ledger._store.staged()] == [("tx", b"private")]

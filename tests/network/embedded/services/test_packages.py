@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from goldengrain.network.embedded.errors import LedgerCorruptError
 from goldengrain.network.embedded.failures import LifecycleError
 from goldengrain.network.embedded.packages import PackageStore, parse_package
 from goldengrain.network.packaging import ccaas_package
@@ -89,3 +90,12 @@ def test_installed_packages_are_there_again_after_a_restart(tmp_path: Path) -> N
     assert again.all() == [installed]
     with pytest.raises(LifecycleError, match="chaincode already successfully installed"):
         again.install(package())
+
+
+@pytest.mark.parametrize("other", [b"", b"no package", None], ids=["empty", "garbage", "another package"])
+def test_a_damaged_package_is_refused_by_its_name(tmp_path: Path, other: bytes | None) -> None:
+    PackageStore(tmp_path).install(package())
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(package(label="other") if other is None else other)
+    with pytest.raises(LedgerCorruptError, match=file.name):
+        PackageStore(tmp_path)
