@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from rich.table import Table
@@ -14,19 +14,53 @@ from goldengrain.chaincode.protocol.clock import LedgerClock, advance
 from goldengrain.cli import contract_process, founding
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.contexts import CONTRACT
-from goldengrain.cli.errors import CommandLineError
+from goldengrain.cli.errors import CommandLineError, FileRefused
 from goldengrain.cli.output import console, emit, table
 from goldengrain.cli.session import home_of
-from goldengrain.network import runtime
+from goldengrain.cli.stage.acts import Acts
+from goldengrain.network import lifecycle, runtime
+from goldengrain.network.collections import collection_package
 from goldengrain.network.errors import NetworkNotRunning
-from goldengrain.network.home import Home, NetworkState
-from goldengrain.network.topology import Topology, default_topology
+from goldengrain.network.home import Home, NetworkState, write_atomically
+from goldengrain.network.topology import Consensus, Topology, default_topology
 from goldengrain.network.topology_file import load_topology
+from goldengrain.network.topology_template import commented
 
 
 @click.group(cls=Group)
 def network() -> None:
-    """Bring a Fabric network up on this machine, look at it, take it down."""
+    """Bring a Fabric network up, look at it, operate it, take it down."""
+
+
+@command(network, example="goldengrain network init --orderers 4 --consensus smartbft")
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--organizations", default=3, show_default=True, type=click.IntRange(1, 26), help="How many members.")
+@click.option("--peers", default=1, show_default=True, type=click.IntRange(1, 16), help="Peers of each.")
+@click.option("--orderers", default=3, show_default=True, type=click.IntRange(1, 16), help="How many ordering nodes.")
+@click.option("--consensus", default="raft", show_default=True, type=click.Choice(get_args(Consensus)))
+@click.option("--channel", default="market", show_default=True, help="Name of the channel.")
+def init(
+    context: click.Context,
+    file: Path | None,
+    organizations: int,
+    peers: int,
+    orderers: int,
+    consensus: Consensus,
+    channel: str,
+) -> None:
+    """Write a commented topology file, HOME/network.yaml unless FILE is given; `network up` makes what it describes."""
+    home = home_of(context)
+    path = file or home.plan_file
+    topology = default_topology(organizations, peers=peers, channel=channel, orderers=orderers, consensus=consensus)
+    if path.exists():
+        raise FileRefused(f"{path} exists; remove it, or name another file")
+    try:
+        write_atomically(path, commented(topology).encode())
+    except OSError as error:
+        raise FileRefused(f"{path} cannot be written: {error.strerror}") from error
+    up_command = "goldengrain network up" + ("" if file is None else f" --topology {file}")
+    hint = f"next: look at it, then `{up_command} --runtime native` (Fabric's own programs) or `{up_command}`"
+    emit(context, {"file": str(path.absolute())}, [f"wrote {path}", hint])
 
 
 @command(network, example="goldengrain network up --market")
@@ -37,19 +71,28 @@ def network() -> None:
 @click.option(
     "--topology", type=click.Path(path_type=Path, dir_okay=False), help="YAML file that describes another network."
 )
-def up(context: click.Context, market: bool, organizations: int, topology: Path | None) -> None:
-    """Bring the embedded network up and leave it running: for development and tests, never for value.
+@click.option(
+    "--runtime",
+    "kind",
+    type=click.Choice(runtime.RUNTIMES),
+    help="What runs it: one process (embedded) or Fabric's own programs (native, from FABRIC_BIN or PATH).",
+)
+def up(context: click.Context, market: bool, organizations: int, topology: Path | None, kind: str | None) -> None:
+    """Bring a network up and leave it running: the folder's, the one that `network init` described, or three members.
 
-    The folder keeps certificates, ports and ledger: a network that comes up again goes on where it was.
+    The folder keeps certificates, ports and ledger: a network that comes up again goes on where it was, after a reboot
+    too. The embedded network is for development and tests, never for value.
     """
     home = home_of(context)
     begun = time.perf_counter()
-    with console(context).status("starting peers and orderer"):
-        state = runtime.up(home, _wanted(home, organizations, topology))
+    acts = Acts(console(context))
+    fresh = not home.topology_file.exists()
+    state = runtime.up(home, _wanted(home, organizations, topology), runtime=kind, steps=acts.act)
     try:
-        deployed = _market(context, home, market)
+        asyncio.run(_deploy(home, acts))
+        deployed = _market(home, acts, market)
     except BaseException:
-        _stop(home, purge=False)
+        _stop(home, purge=fresh)
         raise
     value = _described(home, state) | {"contract": deployed, "seconds": round(time.perf_counter() - begun, 3)}
     emit(context, value, [*_people(value), "", "next: " + _next_step(market)])
@@ -57,19 +100,10 @@ def up(context: click.Context, market: bool, organizations: int, topology: Path 
 
 @command(network, example="goldengrain network status")
 def status(context: click.Context) -> None:
-    """Show the processes, the ports that answer and how long each peer's chain is."""
+    """Show each node: does it answer, height, leader, what is deployed, when its first certificate expires."""
     home = home_of(context)
     found = runtime.status(home)
-    nodes = [
-        {
-            "name": one.name,
-            "msp_id": one.organization,
-            "address": one.address,
-            "answering": one.answering,
-            "height": one.height,
-        }
-        for one in found.nodes
-    ]
+    nodes = [_node(one) for one in found.nodes]
     contract = contract_process.load(home)
     value: dict[str, Any] = {
         "running": found.running,
@@ -78,10 +112,34 @@ def status(context: click.Context) -> None:
         "clock_offset_s": LedgerClock(home.clock_file).offset(),
         "nodes": nodes,
     }
-    rows = [(*list(one.values())[:3], "yes" if one["answering"] else "no", one["height"]) for one in nodes]
-    columns = ("node", "MSP id", "address", "answers", "blocks")
+    rows = [
+        (
+            one["name"],
+            ("yes" if one["answering"] else "no") + (", leads" if one["leader"] else ""),
+            one["height"],
+            ", ".join(one["chaincodes"]),
+            (one["expires"] or "")[:10],
+        )
+        for one in nodes
+    ]
+    columns = ("node", "answers", "blocks", "chaincodes", "expires")
     state = "running" if found.running else "not running; `goldengrain network up` starts it"
     emit(context, value, [table(f"Network in {home.path}: {state}", columns, rows)])
+
+
+@command(network, example="goldengrain network restart peer0.org1.example.com")
+@click.argument("node", required=False)
+def restart(context: click.Context, node: str | None) -> None:
+    """Stop and start the network, or one of its nodes (of real peers and orderers)."""
+    home = home_of(context)
+    acts = Acts(console(context))
+    if node is None:
+        _stop(home, purge=False)
+        runtime.up(home, steps=acts.act)
+        _market(home, acts, False)
+    else:
+        asyncio.run(runtime.restart_node(home, node, steps=acts.act))
+    emit(context, {"restarted": node or "all"}, [f"{node or 'the network'} runs again"])
 
 
 @command(network, example="goldengrain network down --purge")
@@ -93,13 +151,20 @@ def down(context: click.Context, purge: bool) -> None:
     emit(context, {"was_running": was_running, "purged": purge}, ["stopped" if was_running else "it was not running"])
 
 
+@command(network, example="goldengrain network destroy")
+def destroy(context: click.Context) -> None:
+    """Stop the network and delete all that it made: `network down --purge`."""
+    was_running = _stop(home_of(context), purge=True)
+    emit(context, {"was_running": was_running, "purged": True}, ["stopped and deleted"])
+
+
 @command(network, example="goldengrain network logs --lines 20 contract")
 @click.argument("name", default="network")
 @click.option(
     "--lines", default=100, show_default=True, type=click.IntRange(1, 100_000), help="How many, from the end."
 )
 def logs(context: click.Context, name: str, lines: int) -> None:
-    """Print the end of a log: `network`, `contract`, or an enclave's."""
+    """Print the end of a log: `network` (embedded), a node's by its host name, `contract`, or an enclave's."""
     found = runtime.logs(home_of(context), lines=lines, name=f"{name}.log")
     emit(context, {"name": name, "lines": found}, ["\n".join(found)])
 
@@ -126,15 +191,45 @@ async def advance_time(context: click.Context, seconds: int) -> None:
 def _wanted(home: Home, organizations: int, topology: Path | None) -> Topology | None:
     if topology is not None:
         return load_topology(topology)
-    return None if home.topology_file.exists() else default_topology(organizations)
+    if home.topology_file.exists():
+        return None
+    return load_topology(home.plan_file) if home.plan_file.exists() else default_topology(organizations)
 
 
-def _market(context: click.Context, home: Home, wanted: bool) -> str | None:
+async def _deploy(home: Home, acts: Acts) -> None:
+    """Deploy the chaincodes that the topology names."""
+    for chaincode in home.load_topology().chaincodes:
+        with acts.act(f"chaincode {chaincode.name}: installed, approved, committed"):
+            await lifecycle.deploy(
+                home,
+                chaincode.name,
+                chaincode.version,
+                chaincode.address,
+                policy=chaincode.policy,
+                init_required=chaincode.init_required,
+                collections=collection_package(chaincode.collections),
+            )
+
+
+def _market(home: Home, acts: Acts, wanted: bool) -> str | None:
     if not wanted and contract_process.load(home) is None:
         return None
-    with console(context).status("deploying the contract"):
+    with acts.act("the market's contract: deployed, started, founded"):
         asyncio.run(founding.market_up(home))
     return CONTRACT
+
+
+def _node(found: runtime.NodeStatus) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "msp_id": found.organization,
+        "address": found.address,
+        "answering": found.answering,
+        "height": found.height,
+        "leader": found.leader,
+        "chaincodes": list(found.chaincodes),
+        "expires": found.expires.isoformat() if found.expires else None,
+    }
 
 
 def _stop(home: Home, *, purge: bool) -> bool:
@@ -156,9 +251,11 @@ def _people(value: dict[str, Any]) -> list[str | Table]:
         for one in value["organizations"]
     ]
     orderer = ", ".join(node["address"] for node in value["orderer"]["orderers"])
+    kind = {"embedded": "Embedded network"}.get(value["runtime"], "Network of Fabric's own programs")
+    caution = "for development and tests only" if value["runtime"] == "embedded" else "all keys lie in this folder"
     return [
-        table(f"Embedded network, channel {value['channel']}", ("name", "MSP id", "peers", "connection profile"), rows),
-        f"orderer at {orderer}; up in {value['seconds']} s; for development and tests only",
+        table(f"{kind}, channel {value['channel']}", ("name", "MSP id", "peers", "connection profile"), rows),
+        f"orderer at {orderer}; up in {value['seconds']} s; {caution}",
     ]
 
 

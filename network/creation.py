@@ -17,11 +17,19 @@ _UNFINISHED = ".unfinished"  # exists while a network is being created
 _MADE_HERE = ("organizations", "channels", "wallet", "topology.yaml")
 _NEVER_OVERWRITTEN = ("organizations", "channels", "wallet", "ledger", "nodes")
 _MADE_LATER = ("ledger", "logs", "nodes", "store", "clock", "clock.lock", "simulated-root", "secrets", "enclaves")
-_STATE_FILES = ("network.json", "contract.json", "contract.lock", "contexts.json", "trust-bundle.json", "stores.json")
+_STATE_FILES = (
+    "network.json",
+    "contract.json",
+    "contract.lock",
+    "contexts.json",
+    "trust-bundle.json",
+    "stores.json",
+    "network.yaml",
+)
 
 
 def create(
-    home: Home, topology: Topology, *, administration: bool = False, channel_capability: str = "V3_0"
+    home: Home, topology: Topology, *, administration: bool = False, channel_capability: str | None = None
 ) -> Topology:
     """Make a network's folder, but start nothing; all or nothing.
 
@@ -52,7 +60,8 @@ def create(
     marker.touch()
     try:
         create_pki(home, assigned)
-        write_genesis(home, assigned, channel_capability=channel_capability)
+        for channel in assigned.channels:
+            write_genesis(home, assigned, channel=channel, channel_capability=channel_capability)
         write_profiles(home, assigned)
         write_wallet(home, assigned)
         home.save_topology(assigned)
@@ -70,7 +79,7 @@ def existing(home: Home, wanted: Topology | None, *, runtime: str) -> Topology |
     Args:
         home: the folder.
         wanted: what it should be, None for anything.
-        runtime: `embedded` or `native`, which is about to run it.
+        runtime: `embedded`, `native` or `docker`, which is about to run it.
 
     Raises:
         TopologyConflict: if another one is wanted (a port of 0 stands for any), or if another runtime has its ledger.
@@ -86,13 +95,13 @@ def existing(home: Home, wanted: Topology | None, *, runtime: str) -> Topology |
             f"{home.path} holds a network of another topology ({home.topology_file}); leave the topology out to start "
             "that one, choose another folder with --home, or `goldengrain network down --purge` to be rid of it"
         )
-    other = home.ledger if runtime == "native" else home.nodes
+    other = home.nodes if runtime == "embedded" else home.ledger
     if other.exists():
         raise TopologyConflict(
             f"the network in {home.path} has its ledger in {other}, which the {runtime} runtime cannot use; "
             "choose another folder with --home"
         )
-    for path in (home.organizations, home.genesis_file(topology.channel.name)):
+    for path in (home.organizations, *(home.genesis_file(channel.name) for channel in topology.channels)):
         if not path.exists():
             raise NetworkIncomplete(
                 f"{path} is missing; restore it, or start afresh after `goldengrain network down --purge`"
@@ -107,7 +116,7 @@ def is_network(home: Home) -> bool:
 
 def remove_created(home: Home) -> None:
     """Undo `create` after a failure; logs stay."""
-    _remove(home, (*_MADE_HERE, "ledger"))
+    _remove(home, (*_MADE_HERE, "ledger", "nodes"))
 
 
 def remove(home: Home) -> None:

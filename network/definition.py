@@ -9,9 +9,9 @@ from fabric_protos.peer import collection_pb2, policy_pb2
 from fabric_protos.peer.lifecycle import lifecycle_pb2
 
 from .signature_policy import parse_signature_policy
+from .topology import MAJORITY
 
-MAJORITY = "/Channel/Application/Endorsement"
-"""The channel's default endorsement policy, a majority of the organisations, as a policy reference."""
+__all__ = ["MAJORITY", "Definition"]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 Nothing here starts or stops anything. All writes are atomic: a temporary file beside the target, then a rename.
 
+    HOME/network.yaml           a topology to be made, from `network init`
     HOME/topology.yaml          the topology with its ports assigned
     HOME/network.json           what runs: `NetworkState`
     HOME/network.lock           held by the network's process as long as it lives
@@ -65,7 +66,7 @@ class NetworkState:
 
     Attributes:
         runtime: `embedded` or `native`.
-        pid: process id of the network (of the supervising process for `native`).
+        pid: process id of the embedded network; 0 for `native`, whose nodes have a process each.
         started: the process's start time as the kernel counts it (clock ticks since boot), 0 where it is not known;
             with the pid it names one process only, even after the pid has been used again.
         channel: name of the channel.
@@ -120,6 +121,11 @@ class Home:
     def topology_file(self) -> Path:
         """The topology, ports assigned."""
         return self.path / "topology.yaml"
+
+    @property
+    def plan_file(self) -> Path:
+        """What `network init` writes: the topology of a network that is to be made."""
+        return self.path / "network.yaml"
 
     @property
     def network_file(self) -> Path:

@@ -97,6 +97,11 @@ def read_only_file(folder: Path) -> bytes:
     return files[0].read_bytes()
 
 
+def read_all(folder: Path) -> list[bytes]:
+    """Read every file of a folder such as `crls`, by name; none if there is no such folder."""
+    return [path.read_bytes() for path in sorted(folder.iterdir())] if folder.is_dir() else []
+
+
 def _write_verifying_msp(folder: Path, authorities: Authorities) -> None:
     certificate = f"cacerts/ca.{authorities.domain}-cert.pem"
     _write(folder / certificate, authorities.identity.pair.certificate_pem)

@@ -1,26 +1,21 @@
-"""Run a network on Fabric's own programs: `orderer` and `peer` as child processes on 127.0.0.1.
+"""Run a network on Fabric's own programs: `orderer` and `peer` as processes of this machine.
 
     async with NativeNetwork(Home(folder), default_topology()) as network:
         await deploy(network.home, "golden-grain", "1.0", "127.0.0.1:9999")
 
 The folder is the same as the embedded network's (certificates, genesis block, connection profiles, wallet), and so is
 everything above it: lifecycle, gateway client, contract. What differs lies in `HOME/nodes/HOST` (configuration, data)
-and `HOME/logs/HOST.log`. All nodes are started at once; each joins the channel as soon as it answers: orderers by their
-channel participation API, peers by `cscc`.
+and `HOME/logs/HOST.log`. All nodes are started at once; each joins the channels as soon as it answers: orderers by
+their channel participation API, peers by `cscc`. Nodes whose keys are not in the folder run elsewhere and are left to
+their owners.
 """
 
 from __future__ import annotations
 
 import asyncio
 import atexit
-import os
-import re
-import shutil
-import signal
-import urllib.request
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -34,10 +29,9 @@ from goldengrain.gateway.endorser import Endorser
 from goldengrain.gateway.errors import PeerError
 from goldengrain.gateway.identity import credentials_from_msp
 
-from .creation import create, existing
+from .creation import create, existing, remove_created
 from .errors import (
     ChannelJoinFailed,
-    FabricProgramsMissing,
     FabricTooOld,
     NetworkAlreadyRunning,
     NetworkError,
@@ -45,83 +39,23 @@ from .errors import (
 )
 from .home import Home, NetworkState, network_state
 from .native_config import write_orderer, write_peer
-from .participation import Participation
+from .nodes import Node, ProcessRunner, Runner, node_of, own_orderers, own_peers
+from .participation import has_leader, participation, read_metrics
 from .ports import assign_ports, check_ports_free
-from .processes import NetworkLock, last_lines, start_time
-from .topology import LOOPBACK, Orderer, Organization, Peer, Topology, default_topology
+from .processes import NetworkLock
+from .programs import FabricPrograms, find_programs
+from .progress import Steps, silent
+from .topology import Channel, Orderer, OrdererOrganization, Organization, Peer, Topology, default_topology
 
-_OLDEST = (2, 5)
 _PAUSE_S = 0.05
-_GRACE_S = 10.0
 _LOGGING = "info:grpc=error:gossip=warning"
 _LOG_LINES = 15
-_VERSION = re.compile(r"^\s*Version:\s*v?(\d+)\.(\d+)", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class FabricPrograms:
-    """Paths of Fabric's programs and their release; (0, 0) for a development build that does not say."""
-
-    peer: Path
-    orderer: Path
-    version: tuple[int, int]
-
-    @property
-    def channel_capability(self) -> str:
-        """The newest channel capability that this release knows."""
-        return "V2_0" if (0, 0) < self.version < (3, 0) else "V3_0"
-
-
-@dataclass
-class _Node:
-    """A program that runs, or ran, for one peer or orderer."""
-
-    name: str
-    command: tuple[str, ...]
-    folder: Path
-    log: Path
-    offset: int = 0
-    process: asyncio.subprocess.Process | None = field(default=None, repr=False)
-
-    @property
-    def exit_code(self) -> int | None:
-        return self.process.returncode if self.process else None
-
-
-async def find_programs(folder: Path | None = None) -> FabricPrograms:
-    """Find `peer` and `orderer` in a folder, else in FABRIC_BIN, else on PATH.
-
-    Raises:
-        FabricProgramsMissing: if one is not there or does not run.
-        FabricTooOld: if it is older than 2.5.
-
-    """
-    where = str(folder) if folder else os.environ.get("FABRIC_BIN") or None
-    found = {name: shutil.which(name, path=where) for name in ("peer", "orderer")}
-    missing = [name for name, path in found.items() if path is None]
-    if missing:
-        place = f"in {where}" if where else "on PATH"
-        raise FabricProgramsMissing(
-            f"Fabric's program {' and '.join(missing)} was not found {place}; set FABRIC_BIN to the folder that holds "
-            "peer and orderer (2.5 or newer), or use the embedded runtime"
-        )
-    peer = str(found["peer"])
-    try:
-        process = await asyncio.create_subprocess_exec(
-            peer, "version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-        )
-        output, _ = await process.communicate()
-    except OSError as error:
-        raise FabricProgramsMissing(f"{peer} does not run: {error}; build or fetch it for this machine") from error
-    match = _VERSION.search(output.decode(errors="replace"))
-    version = (int(match[1]), int(match[2])) if match else (0, 0)
-    if (0, 0) < version < _OLDEST:
-        raise FabricTooOld(f"{peer} is Fabric {version[0]}.{version[1]}; 2.5 or newer is needed")
-    return FabricPrograms(Path(peer), Path(str(found["orderer"])), version)
 
 
 class NativeNetwork:
-    """A network of real peers and orderers that lives as long as its `async with` block.
+    """A network of real peers and orderers.
+
+    `async with` takes it down at the end of the block; after `start` alone its nodes run on when the caller ends.
 
     Attributes:
         home: the network's folder.
@@ -130,6 +64,8 @@ class NativeNetwork:
 
     """
 
+    runtime = "native"
+
     def __init__(
         self,
         home: Home,
@@ -137,6 +73,7 @@ class NativeNetwork:
         fabric_bin: Path | None = None,
         *,
         timeout_s: float = 60.0,
+        steps: Steps = silent,
     ) -> None:
         """Prepare a network; nothing is started yet.
 
@@ -144,7 +81,8 @@ class NativeNetwork:
             home: its folder; a network that is there already is started again.
             topology: what to create, default: three organisations.
             fabric_bin: where `peer` and `orderer` are; default: FABRIC_BIN, else PATH.
-            timeout_s: how long all nodes may take until they have joined the channel, in seconds.
+            timeout_s: how long all nodes may take until they have joined the channels, in seconds.
+            steps: told what is being done.
 
         """
         self.home = home
@@ -153,10 +91,13 @@ class NativeNetwork:
         self._wanted = topology
         self._fabric_bin = fabric_bin
         self._timeout = timeout_s
-        self._nodes: dict[str, _Node] = {}
-        self._stack = AsyncExitStack()
+        self._steps = steps
+        self._nodes: dict[str, Node] = {}
+        self._offsets: dict[str, int] = {}
+        self._runner: Runner = ProcessRunner()
 
     async def __aenter__(self) -> NativeNetwork:
+        atexit.register(self._kill_left)
         await self.start()
         return self
 
@@ -166,91 +107,119 @@ class NativeNetwork:
         await self.stop()
 
     async def start(self) -> NetworkState:
-        """Start every node and have it join the channel.
+        """Start every node and have it join its channels; on failure what was started is stopped again.
 
         Raises:
             FabricProgramsMissing, FabricTooOld: see `find_programs`.
             NetworkAlreadyRunning: if the network of this folder runs.
             TopologyConflict, PortTaken: see `runtime.up`.
             StartFailed: if a node ends, or not all have joined in time.
-            ChannelJoinFailed: if a node refuses to join the channel.
+            ChannelJoinFailed: if a node refuses to join a channel.
 
         """
         programs = await find_programs(self._fabric_bin)
+        async with AsyncExitStack() as stack:
+            lock = stack.enter_context(NetworkLock(self.home.lock_file))
+            if not lock.acquire():
+                raise NetworkAlreadyRunning(
+                    f"the network in {self.home.path} runs already; `goldengrain network status` shows it, "
+                    "`goldengrain network restart NODE` starts a node that ended"
+                )
+            self._runner = ProcessRunner(lock.descriptor)
+            try:
+                await self._bring_up(programs)
+            finally:
+                self._runner = ProcessRunner()
+            lock.share()
+        self.state = network_state(self.topology, runtime=self.runtime, pid=0, started=0)
+        self.home.save_state(self.state)
+        return self.state
+
+    async def _bring_up(self, programs: FabricPrograms) -> None:
+        with self._steps("certificates, genesis block"):
+            found = self._existing()
+            self.topology = found or self._create(programs)
         try:
-            self._lock()
-            self.topology = self._existing() or create(
-                self.home, self.topology, administration=True, channel_capability=programs.channel_capability
-            )
             check_ports_free(self.topology)
             self._configure(programs)
-            atexit.register(self._kill_left)
-            async with asyncio.timeout(self._timeout):
-                await _all_or_first_error([self._start(node) for node in self._nodes.values()])
-                await _all_or_first_error(self._joins())
-                await self._await_leader()
-            self.state = network_state(
-                self.topology, runtime="native", pid=os.getpid(), started=start_time(os.getpid())
-            )
-            self.home.save_state(self.state)
-        except TimeoutError as error:
-            lines = [line for node in self._nodes.values() for line in last_lines(node.log, 3, offset=node.offset)]
-            await self.stop()
-            raise StartFailed(f"the network was not ready after {self._timeout:g} s", lines) from error
+            await self._run()
         except BaseException:
             await self.stop()
+            if found is None:
+                remove_created(self.home)
             raise
-        return self.state
+
+    async def _run(self) -> None:
+        with self._steps(f"{len(self._nodes)} nodes started, channels joined"), self._in_time():
+            async with asyncio.timeout(self._timeout):
+                for node in self._nodes.values():
+                    self._start(node)
+                await _all_or_first_error(self._joins())
+        with self._steps("orderers agree on a leader"), self._in_time():
+            async with asyncio.timeout(self._timeout):
+                await self._await_leader()
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """Translate a timeout, with the last words of every node."""
+        try:
+            yield
+        except TimeoutError as error:
+            lines = [line for node in self._nodes.values() for line in node.last_words(self._offsets[node.name], 3)]
+            raise StartFailed(f"the network was not ready after {self._timeout:g} s", lines) from error
 
     def _kill_left(self) -> None:
         """Kill what still runs when Python exits without `stop`."""
-        for node in self._nodes.values():
-            if node.process is not None and node.process.returncode is None:
-                with suppress(ProcessLookupError):
-                    os.kill(node.process.pid, signal.SIGKILL)
+        self._runner.stop(self._nodes.values(), kill=True)
 
     async def stop(self) -> None:
         """Stop every node: SIGTERM, after 10 seconds SIGKILL."""
-        await asyncio.gather(*(self.stop_node(name) for name in self._nodes))
+        await asyncio.to_thread(self._runner.stop, list(self._nodes.values()))
         atexit.unregister(self._kill_left)
         self._nodes.clear()
-        if self.state is not None:
-            self.home.network_file.unlink(missing_ok=True)
-            self.state = None
-        await self._stack.aclose()
+        self.home.network_file.unlink(missing_ok=True)
+        self.state = None
 
     async def stop_node(self, name: str, *, kill: bool = False) -> None:
         """Stop one node, such as `peer0.org1.example.com`; with `kill` by SIGKILL, as a crash would."""
-        process = self._nodes[name].process
-        if process is None or process.returncode is not None:
-            return
-        process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
-        try:
-            await asyncio.wait_for(process.wait(), _GRACE_S)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await asyncio.to_thread(partial(self._runner.stop, [self._nodes[name]], kill=kill))
 
     async def start_node(self, name: str) -> None:
-        """Start a node again that was stopped, and wait until it answers.
+        """Start a node again that was stopped, and wait until it answers and there is a leader.
 
         Raises:
             StartFailed: if it ends instead.
 
         """
-        await self._start(self._nodes[name])
-        joins = self._joins(name)
-        async with asyncio.timeout(self._timeout):
-            await _all_or_first_error(joins)
-            await self._await_leader()
+        with NetworkLock(self.home.lock_file) as lock:
+            lock.share()
+            self._runner = ProcessRunner(lock.descriptor)
+            try:
+                self._start(self._nodes[name])
+            finally:
+                self._runner = ProcessRunner()
+        with self._in_time():
+            async with asyncio.timeout(self._timeout):
+                await _all_or_first_error(self._joins(name))
+                await self._await_leader()
 
-    def _lock(self) -> None:
-        lock = self._stack.enter_context(NetworkLock(self.home.lock_file))
-        if not lock.acquire():
-            raise NetworkAlreadyRunning(f"the network in {self.home.path} runs already; stop it first")
+    async def attach(self) -> None:
+        """Take over a network that was started before, to stop and start single nodes of it.
+
+        Raises:
+            NetworkNotFound: if the folder holds none.
+            FabricProgramsMissing, FabricTooOld: see `find_programs`.
+
+        """
+        self.topology = self.home.load_topology()
+        self._configure(await find_programs(self._fabric_bin))
+
+    def node_names(self) -> list[str]:
+        """The host names of the nodes that are run here, orderers first."""
+        return list(self._nodes)
 
     def _existing(self) -> Topology | None:
-        found = existing(self.home, self._wanted, runtime="native")
+        found = existing(self.home, self._wanted, runtime=self.runtime)
         if found is None:
             return None
         assigned = assign_ports(found, administration=True)  # it may have been created for the other runtime
@@ -258,58 +227,58 @@ class NativeNetwork:
             self.home.save_topology(assigned)
         return assigned
 
+    def _create(self, programs: FabricPrograms) -> Topology:
+        old = programs.channel_capability != "V3_0"
+        if old and any(channel.consensus == "smartbft" for channel in self.topology.channels):
+            raise FabricTooOld(f"{programs.orderer} knows no SmartBFT; use Fabric 3, or Raft")
+        capability = programs.channel_capability if old else None
+        return create(self.home, self.topology, administration=True, channel_capability=capability)
+
     def _configure(self, programs: FabricPrograms) -> None:
-        for orderer in self.topology.orderer.orderers:
-            write_orderer(self.home, self.topology, orderer)
-            self._add(orderer.host(self.topology.orderer), str(programs.orderer))
-        for organization, peer in self.topology.peers():
+        for owner, orderer in own_orderers(self.home, self.topology):
+            write_orderer(self.home, owner, orderer)
+            self._add(node_of(self.home, orderer.host(owner), "orderer"), str(programs.orderer))
+        for organization, peer in own_peers(self.home, self.topology):
             write_peer(self.home, self.topology, organization, peer)
-            self._add(peer.host(organization), str(programs.peer), "node", "start")
+            self._add(node_of(self.home, peer.host(organization), "peer"), str(programs.peer), "node", "start")
 
-    def _add(self, name: str, *command: str) -> None:
-        self._nodes[name] = _Node(name, command, self.home.nodes / name, self.home.logs / f"{name}.log")
+    def _add(self, node: Node, *command: str) -> None:
+        environment = {"FABRIC_CFG_PATH": str(node.folder.absolute()), "FABRIC_LOGGING_SPEC": _LOGGING}
+        self._nodes[node.name] = Node(node.name, node.kind, node.folder, node.log, command, environment)
+        self._offsets[node.name] = 0
 
-    async def _start(self, node: _Node) -> None:
+    def _start(self, node: Node) -> None:
         node.log.parent.mkdir(parents=True, exist_ok=True)
-        node.offset = node.log.stat().st_size if node.log.exists() else 0
-        folder = str(node.folder.absolute())
-        with node.log.open("ab") as output:
-            node.process = await asyncio.create_subprocess_exec(
-                *node.command,
-                cwd=folder,
-                env={"FABRIC_CFG_PATH": folder, "FABRIC_LOGGING_SPEC": _LOGGING, "PATH": os.environ.get("PATH", "")},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self._offsets[node.name] = node.log.stat().st_size if node.log.exists() else 0
+        self._runner.start(node)
 
     def _joins(self, only: str | None = None) -> list[Coroutine[Any, Any, None]]:
-        genesis = self.home.genesis_file(self.topology.channel.name).read_bytes()
-        joins: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
-        for orderer in self.topology.orderer.orderers:
-            joins[orderer.host(self.topology.orderer)] = partial(self._join_orderer, orderer, genesis)
-        for organization, peer in self.topology.peers():
-            joins[peer.host(organization)] = partial(self._join_peer, organization, peer, genesis)
-        return [join() for name, join in joins.items() if only in (None, name)]
+        joins: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
+        for channel in self.topology.channels:
+            genesis = self.home.genesis_file(channel.name).read_bytes()
+            for owner, orderer in own_orderers(self.home, self.topology):
+                joins.append((orderer.host(owner), partial(self._join_orderer, owner, orderer, genesis)))
+            for member, peer in own_peers(self.home, self.topology):
+                if member in self.topology.members(channel):
+                    joins.append((peer.host(member), partial(self._join_peer, member, peer, channel, genesis)))
+        return [join() for name, join in joins if only in (None, name)]
 
-    async def _join_orderer(self, orderer: Orderer, genesis: bytes) -> None:
-        admin = self.home.user(self.topology.orderer, "Admin") / "tls"
-        api = Participation(
-            orderer.admin_port, root=admin / "ca.crt", certificate=admin / "client.crt", key=admin / "client.key"
-        )
-        node = self._nodes[orderer.host(self.topology.orderer)]
-        await self._when_up(node, lambda: asyncio.to_thread(api.join, genesis))
+    async def _join_orderer(self, owner: OrdererOrganization, orderer: Orderer, genesis: bytes) -> None:
+        api = participation(self.home, owner, orderer)
+        await self._when_up(self._nodes[orderer.host(owner)], lambda: asyncio.to_thread(api.join, genesis))
 
     async def _await_leader(self) -> None:
-        """Wait until one orderer leads the channel; until then no orderer takes transactions."""
-        ports = [orderer.operations_port for orderer in self.topology.orderer.orderers]
-        while not any(await asyncio.gather(*(asyncio.to_thread(_is_leader, port) for port in ports))):
-            for orderer in self.topology.orderer.orderers:
-                self._check_alive(self._nodes[orderer.host(self.topology.orderer)])
-            await asyncio.sleep(_PAUSE_S)
+        """Wait until some orderer of ours knows a leader of every channel; until then none takes transactions."""
+        orderers = own_orderers(self.home, self.topology)
+        wanted = {channel.name for channel in self.topology.channels} if orderers else set()
+        while wanted:
+            found = await asyncio.gather(*(asyncio.to_thread(read_metrics, one.operations_port) for _, one in orderers))
+            wanted = {channel for channel in wanted if not any(has_leader(metrics, channel) for metrics in found)}
+            for owner, orderer in orderers:
+                self._check_alive(self._nodes[orderer.host(owner)])
+            await asyncio.sleep(_PAUSE_S if wanted else 0)
 
-    async def _join_peer(self, organization: Organization, peer: Peer, genesis: bytes) -> None:
+    async def _join_peer(self, organization: Organization, peer: Peer, channel: Channel, genesis: bytes) -> None:
         host = peer.host(organization)
         endpoint = ConnectionProfile.load(self.home.connection_profile(organization)).peers[host]
         admin = credentials_from_msp(self.home.user(organization, "Admin") / "msp", organization.msp_id)
@@ -318,16 +287,16 @@ class NativeNetwork:
         async def join() -> None:
             async with Endorser.connect(endpoint, admin.identity, admin.signer) as endorser:
                 try:
-                    if self.topology.channel.name not in await endorser.channels():
+                    if channel.name not in await endorser.channels():
                         await endorser.join_channel(block)
                 except PeerError as error:
                     if error.grpc_code is grpc.StatusCode.UNAVAILABLE:
                         raise ConnectionError(str(error)) from error
-                    raise ChannelJoinFailed(f"{host} refused to join the channel: {error}") from error
+                    raise ChannelJoinFailed(f"{host} refused to join channel {channel.name}: {error}") from error
 
         await self._when_up(self._nodes[host], join)
 
-    async def _when_up(self, node: _Node, action: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _when_up(self, node: Node, action: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Try something until the node answers; give up when its process has ended."""
         while True:
             try:
@@ -336,25 +305,15 @@ class NativeNetwork:
                 self._check_alive(node)
                 await asyncio.sleep(_PAUSE_S)
 
-    def _check_alive(self, node: _Node) -> None:
-        if node.exit_code is not None:
+    def _check_alive(self, node: Node) -> None:
+        if not self._runner.is_alive(node):
             raise StartFailed(
-                f"{node.name} ended with exit code {node.exit_code}; its log is {node.log}",
-                last_lines(node.log, _LOG_LINES, offset=node.offset),
+                f"{node.name} ended with exit code {self._runner.exit_code(node)}; its log is {node.log}",
+                node.last_words(self._offsets[node.name], _LOG_LINES),
             )
 
 
-def _is_leader(operations_port: int) -> bool:
-    """Whether an orderer is the Raft leader of a channel, by its metrics."""
-    try:
-        with urllib.request.urlopen(f"http://{LOOPBACK}:{operations_port}/metrics", timeout=5) as answer:
-            metrics = answer.read().decode()
-    except OSError:
-        return False
-    return re.search(r"^consensus_etcdraft_is_leader\{[^}]*\} 1$", metrics, re.MULTILINE) is not None
-
-
-async def _all_or_first_error(actions: list[Coroutine[Any, Any, None]]) -> None:
+async def _all_or_first_error(actions: Iterable[Coroutine[Any, Any, None]]) -> None:
     """Run all at once; the first error ends the others and is raised alone."""
     try:
         async with asyncio.TaskGroup() as group:

@@ -1,34 +1,32 @@
 """Configuration files of Fabric's own programs: `core.yaml` of a peer, `orderer.yaml` of an orderer.
 
 Only what a node of a local network needs is written; the rest has its default in the programs. The gossip intervals are
-one second or less instead of Fabric's 4 to 25 seconds: peers of different organisations learn of each other by gossip,
-and until they have, no peer can collect the endorsements of a majority.
+the topology's, one second or less instead of Fabric's 4 to 25 seconds: peers of different organisations learn of each
+other by gossip, and until they have, no peer can collect the endorsements of a majority.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from .errors import TopologyInvalid
 from .home import Home, write_atomically
 from .native_builder import NAME, write_builder
-from .topology import LOOPBACK, Orderer, OrdererOrganization, Organization, Peer, Topology
+from .topology import LOOPBACK, CouchDb, Gossip, Orderer, OrdererOrganization, Organization, Peer, Topology
 
 _GOSSIP = {
     "useLeaderElection": False,
     "orgLeader": True,  # each peer fetches its blocks from the orderer itself
-    "membershipTrackerInterval": "500ms",
     "maxBlockCountToStore": 10,
     "maxPropagationBurstLatency": "10ms",
     "maxPropagationBurstSize": 10,
     "propagateIterations": 1,
     "propagatePeerNum": 3,
-    "pullInterval": "1s",
     "pullPeerNum": 3,
-    "requestStateInfoInterval": "500ms",
-    "publishStateInfoInterval": "500ms",
-    "publishCertPeriod": "1s",
     "dialTimeout": "3s",
     "connTimeout": "2s",
     "recvBuffSize": 20,
@@ -36,9 +34,7 @@ _GOSSIP = {
     "digestWaitTime": "250ms",
     "requestWaitTime": "500ms",
     "responseWaitTime": "500ms",
-    "aliveTimeInterval": "500ms",
     "aliveExpirationTimeout": "5s",
-    "reconnectInterval": "500ms",
     "maxConnectionAttempts": 120,
     "msgExpirationFactor": 20,
     "pvtData": {
@@ -67,15 +63,15 @@ def write_peer(home: Home, topology: Topology, organization: Organization, peer:
     """Write the folder of a peer, `HOME/nodes/HOST`: `core.yaml` and the external builder."""
     config = peer_config(home, topology, organization, peer)
     path = home.nodes / peer.host(organization) / "core.yaml"
-    write_atomically(path, yaml.safe_dump(config, sort_keys=False).encode())
+    write_atomically(path, yaml.safe_dump(config, sort_keys=False).encode(), mode=0o600)  # CouchDB's password
     write_builder(home.nodes / "builder")
 
 
-def write_orderer(home: Home, topology: Topology, orderer: Orderer) -> None:
+def write_orderer(home: Home, organization: OrdererOrganization, orderer: Orderer) -> None:
     """Write the folder of an orderer, `HOME/nodes/HOST`: `orderer.yaml`."""
-    config = orderer_config(home, topology.orderer, orderer)
-    path = home.nodes / orderer.host(topology.orderer) / "orderer.yaml"
-    write_atomically(path, yaml.safe_dump(config, sort_keys=False).encode())
+    config = orderer_config(home, organization, orderer)
+    path = home.nodes / orderer.host(organization) / "orderer.yaml"
+    write_atomically(path, yaml.safe_dump(config, sort_keys=False).encode(), mode=0o600)
 
 
 def peer_config(home: Home, topology: Topology, organization: Organization, peer: Peer) -> dict[str, Any]:
@@ -83,7 +79,7 @@ def peer_config(home: Home, topology: Topology, organization: Organization, peer
     folder = home.peer(organization, peer).absolute()
     data = (home.nodes / peer.host(organization) / "data").absolute()
     neighbour = organization.peers[0] if organization.peers[0] != peer else organization.peers[-1]
-    return {
+    config = {
         "peer": {
             "id": peer.host(organization),
             "networkId": topology.channel.name,
@@ -94,6 +90,7 @@ def peer_config(home: Home, topology: Topology, organization: Organization, peer
             "gateway": {"enabled": True, "endorsementTimeout": "30s", "broadcastTimeout": "30s", "dialTimeout": "30s"},
             "gossip": {
                 **_GOSSIP,
+                **_intervals(topology.gossip),
                 "bootstrap": neighbour.address,
                 "endpoint": peer.address,
                 "externalEndpoint": peer.address,
@@ -154,7 +151,7 @@ def peer_config(home: Home, topology: Topology, organization: Organization, peer
             },
         },
         "ledger": {
-            "state": {"stateDatabase": "goleveldb", "totalQueryLimit": 100_000},
+            "state": {"totalQueryLimit": 100_000, **_state_database(peer.couchdb)},
             "history": {"enableHistoryDatabase": True},
             "pvtdataStore": {
                 "collElgProcMaxDbBatchSize": 5000,
@@ -168,6 +165,7 @@ def peer_config(home: Home, topology: Topology, organization: Organization, peer
         "operations": {"listenAddress": f"{LOOPBACK}:{peer.operations_port}", "tls": {"enabled": False}},
         "metrics": {"provider": "prometheus"},
     }
+    return overlaid(config, peer.config)
 
 
 def orderer_config(home: Home, organization: OrdererOrganization, orderer: Orderer) -> dict[str, Any]:
@@ -175,9 +173,9 @@ def orderer_config(home: Home, organization: OrdererOrganization, orderer: Order
     folder = home.orderer(organization, orderer).absolute()
     data = (home.nodes / orderer.host(organization) / "data").absolute()
     certificate, key, root = (str(folder / "tls" / name) for name in ("server.crt", "server.key", "ca.crt"))
-    return {
+    config = {
         "General": {
-            "ListenAddress": LOOPBACK,
+            "ListenAddress": orderer.listen,
             "ListenPort": orderer.port,
             "TLS": {"Enabled": True, "PrivateKey": key, "Certificate": certificate, "RootCAs": [root]},
             "Cluster": {"ClientCertificate": certificate, "ClientPrivateKey": key, "RootCAs": [root]},
@@ -205,3 +203,47 @@ def orderer_config(home: Home, organization: OrdererOrganization, orderer: Order
         },
         "ChannelParticipation": {"Enabled": True, "MaxRequestBodySize": "10 MB"},
     }
+    return overlaid(config, orderer.config)
+
+
+def overlaid(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay settings over a configuration, mapping by mapping; anything else replaces what was there."""
+    laid = dict(config)
+    for key, value in changes.items():
+        below = laid.get(key)
+        laid[key] = overlaid(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return laid
+
+
+def _intervals(gossip: Gossip) -> dict[str, str]:
+    return {
+        "aliveTimeInterval": f"{gossip.alive_ms}ms",
+        "reconnectInterval": f"{gossip.reconnect_ms}ms",
+        "requestStateInfoInterval": f"{gossip.state_info_ms}ms",
+        "publishStateInfoInterval": f"{gossip.state_info_ms}ms",
+        "pullInterval": f"{gossip.pull_ms}ms",
+        "publishCertPeriod": f"{gossip.certificate_ms}ms",
+        "membershipTrackerInterval": f"{gossip.membership_ms}ms",
+    }
+
+
+def _state_database(couchdb: CouchDb | None) -> dict[str, Any]:
+    if couchdb is None:
+        return {"stateDatabase": "goleveldb"}
+    try:
+        password = Path(couchdb.password_file).read_text().strip() if couchdb.password_file else ""
+    except OSError as error:
+        raise TopologyInvalid(f"the password of CouchDB at {couchdb.address} cannot be read: {error}") from error
+    settings = {
+        "couchDBAddress": couchdb.address,
+        "username": couchdb.username,
+        "password": password,
+        "maxRetries": 3,
+        "maxRetriesOnStartup": 10,
+        "requestTimeout": "35s",
+        "internalQueryLimit": 1000,
+        "maxBatchUpdateSize": 1000,
+        "createGlobalChangesDB": False,
+        "cacheSize": 64,
+    }
+    return {"stateDatabase": "CouchDB", "couchDBConfig": settings}

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import secrets
 import ssl
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import ChannelJoinFailed
+from .errors import ChannelJoinFailed, NetworkIncomplete
+from .home import Home
+from .topology import LOOPBACK, Orderer, OrdererOrganization
 
 _PATH = "/participation/v1/channels"
 _JOINED, _EXISTS, _CONFLICT = 201, 405, 409
@@ -98,6 +102,44 @@ class Participation:
             raise OSError(f"the orderer at port {self._port} gave no HTTP answer: {error!r}") from error
         finally:
             connection.close()
+
+
+def participation(home: Home, owner: OrdererOrganization, orderer: Orderer) -> Participation:
+    """An orderer's admin endpoint, as its organisation's Admin.
+
+    Raises:
+        NetworkIncomplete: if the Admin's TLS key is not in this folder.
+
+    """
+    admin = home.user(owner, "Admin") / "tls"
+    if not (admin / "client.key").exists():
+        raise NetworkIncomplete(f"{admin} holds no key of {owner.name}'s Admin; who has that key has to do this")
+    return Participation(
+        orderer.admin_port, root=admin / "ca.crt", certificate=admin / "client.crt", key=admin / "client.key"
+    )
+
+
+def read_metrics(operations_port: int) -> str:
+    """An orderer's or peer's metrics in Prometheus' text form; empty where it does not answer."""
+    try:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{operations_port}/metrics", timeout=5) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""
+
+
+def has_leader(metrics: str, channel: str) -> bool:
+    """Whether an orderer leads a channel (Raft), or knows who does (SmartBFT), by its metrics."""
+    return leads(metrics, channel) or re.search(_metric("BFT_leader_id", channel), metrics, re.MULTILINE) is not None
+
+
+def leads(metrics: str, channel: str) -> bool:
+    """Whether an orderer leads a channel, by its metrics."""
+    return re.search(_metric("(?:etcdraft|BFT)_is_leader", channel), metrics, re.MULTILINE) is not None
+
+
+def _metric(name: str, channel: str) -> str:
+    return rf'^consensus_{name}\{{channel="{re.escape(channel)}"\}} [1-9]'
 
 
 def _reason(answer: bytes) -> str:

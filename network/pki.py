@@ -25,7 +25,7 @@ from .msp_folders import (
     write_signing_msp,
     write_tls,
 )
-from .topology import OrdererOrganization, Organization, Role, Topology, User
+from .topology import LOOPBACK, OrdererOrganization, Organization, Role, Topology, User
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ATTRIBUTE_BYTES = 8192  # a certificate travels in every transaction
@@ -67,7 +67,8 @@ def create_pki(home: Home, topology: Topology) -> None:
         scratch = Home(Path(temporary))
         for organization in topology.organizations:
             _create_organization(scratch, organization)
-        _create_orderer_organization(scratch, topology.orderer)
+        for orderer in topology.orderer_organizations:
+            _create_orderer_organization(scratch, orderer)
         scratch.organizations.rename(home.organizations)
 
 
@@ -143,7 +144,7 @@ def _create_organization(home: Home, organization: Organization) -> None:
     authorities = Authorities.create(organization.domain)
     write_authorities(home.organization(organization), authorities)
     for peer in organization.peers:
-        _write_node(home.peer(organization, peer), authorities, peer.host(organization), "peer")
+        _write_node(home.peer(organization, peer), authorities, peer.host(organization), "peer", peer.listen)
     _write_users(home, organization, authorities)
 
 
@@ -151,7 +152,8 @@ def _create_orderer_organization(home: Home, organization: OrdererOrganization) 
     authorities = Authorities.create(organization.domain)
     write_authorities(home.organization(organization), authorities)
     for orderer in organization.orderers:
-        _write_node(home.orderer(organization, orderer), authorities, orderer.host(organization), "orderer")
+        host = orderer.host(organization)
+        _write_node(home.orderer(organization, orderer), authorities, host, "orderer", orderer.listen)
     _write_users(home, organization, authorities)
 
 
@@ -167,11 +169,11 @@ def _write_user(folder: Path, authorities: Authorities, user: User) -> None:
     write_tls(folder / "tls", authorities, authorities.tls.issue_tls(name), "client")
 
 
-def _write_node(folder: Path, authorities: Authorities, host: str, unit: str) -> None:
+def _write_node(folder: Path, authorities: Authorities, host: str, unit: str, listen: str) -> None:
     identity = authorities.identity.issue_identity(host, unit)
     write_signing_msp(folder / "msp", authorities, host, identity)
-    names = (host, host.partition(".")[0], "localhost", "127.0.0.1")
-    write_tls(folder / "tls", authorities, authorities.tls.issue_tls(host, names), "server")
+    names = dict.fromkeys((host, host.partition(".")[0], "localhost", LOOPBACK, listen))
+    write_tls(folder / "tls", authorities, authorities.tls.issue_tls(host, tuple(names)), "server")
 
 
 def _check_identity(name: str, role: str, attributes: Mapping[str, str]) -> None:

@@ -70,7 +70,7 @@ def check_ports_free(topology: Topology) -> None:
 
     """
     nodes = [(peer.host(organization), peer.port) for organization, peer in topology.peers()]
-    nodes += [(orderer.host(topology.orderer), orderer.port) for orderer in topology.orderer.orderers]
+    nodes += [(orderer.host(organization), orderer.port) for organization, orderer in topology.orderers()]
     for host, port in nodes:
         if port and not is_free(port):
             raise PortTaken(
@@ -91,8 +91,11 @@ def _map_ports(topology: Topology, new: Callable[[str, int], int]) -> Topology:
         replace(organization, peers=tuple(mapped(peer) for peer in organization.peers))
         for organization in topology.organizations
     )
-    orderers = tuple(mapped(orderer) for orderer in topology.orderer.orderers)
-    return replace(topology, organizations=organizations, orderer=replace(topology.orderer, orderers=orderers))
+    orderers = [
+        replace(organization, orderers=tuple(mapped(orderer) for orderer in organization.orderers))
+        for organization in topology.orderer_organizations
+    ]
+    return replace(topology, organizations=organizations, orderer=orderers[0], further_orderers=tuple(orderers[1:]))
 
 
 def _free_ports(taken: set[int]) -> Iterator[int]:

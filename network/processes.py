@@ -1,9 +1,9 @@
 """Processes of a network: which one is meant, is it alive, stop it, what did it say.
 
-A network's process inherits an open, locked file (`HOME/network.lock`) from whoever started it and never touches it.
-The kernel drops the lock when the process ends, however it ends; so a held lock is a running network, and a process id
-that was used again by somebody else's process is never taken for it. Before a signal is sent, the process's start time
-is compared as well.
+A network's process inherits an open, locked file (`HOME/network.lock`) from whoever started it and never touches it;
+where a network is many processes they share the lock. The kernel drops the lock when the process ends, however it ends;
+so a held lock is a running network, and a process id that was used again by somebody else's process is never taken for
+it. Before a signal is sent, the process's start time is compared as well.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -35,6 +35,14 @@ class NetworkLock:
         """Try to get the lock; False if somebody holds it."""
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def share(self) -> bool:
+        """Hold the lock together with others that share it: with all nodes of a network. False if somebody has it."""
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
@@ -87,8 +95,14 @@ def is_same_process(pid: int, started: int) -> bool:
     return True
 
 
-def spawn_detached(command: list[str], log: Path, inherited: int) -> subprocess.Popen[bytes]:
-    """Start a process that outlives this one: own session, output appended to `log`, one descriptor inherited."""
+def spawn_detached(
+    command: list[str],
+    log: Path,
+    *inherited: int,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a process that outlives this one: own session, output appended to `log`, descriptors inherited."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -97,7 +111,9 @@ def spawn_detached(command: list[str], log: Path, inherited: int) -> subprocess.
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            pass_fds=(inherited,),
+            pass_fds=inherited,
+            cwd=folder,
+            env=environment,
         )
     _children[process.pid] = process
     return process
@@ -121,6 +137,12 @@ def stop_process(pid: int, is_gone: Callable[[], bool], *, grace_s: float = 10.0
             reap(pid)
             return
     raise StopFailed(f"process {pid} does not end, not even by SIGKILL; see `ps -o stat,wchan,cmd -p {pid}`")
+
+
+def exit_code(pid: int) -> int | None:
+    """What a process that this one started ended with; None while it runs, and for any other process."""
+    child = _children.get(pid)
+    return child.poll() if child is not None else None
 
 
 def reap(pid: int) -> None:

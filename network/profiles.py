@@ -53,16 +53,17 @@ def connection_profile(home: Home, topology: Topology, organization: Organizatio
             for member, peer in topology.peers()
         },
         "orderers": {
-            orderer.host(topology.orderer): _node(
-                orderer.host(topology.orderer), orderer.address, _tls_root(home, topology.orderer)
-            )
-            for orderer in topology.orderer.orderers
+            orderer.host(owner): _node(orderer.host(owner), orderer.address, _tls_root(home, owner))
+            for owner, orderer in topology.orderers()
         },
         "channels": {
-            topology.channel.name: {
-                "orderers": [orderer.host(topology.orderer) for orderer in topology.orderer.orderers],
-                "peers": {peer.host(member): {} for member, peer in topology.peers()},
+            channel.name: {
+                "orderers": [orderer.host(owner) for owner, orderer in topology.orderers()],
+                "peers": {
+                    peer.host(member): {} for member, peer in topology.peers() if member in topology.members(channel)
+                },
             }
+            for channel in topology.channels
         },
     }
 

@@ -1,4 +1,4 @@
-"""Bring a network up on this machine and take it down again: the embedded runtime.
+"""Bring a network up on this machine and take it down again.
 
     >>> state = up(Path(".goldengrain"))                                # doctest: +SKIP
     >>> state.organizations[0].peers[0].address                        # doctest: +SKIP
@@ -6,12 +6,13 @@
     >>> down(Path(".goldengrain"), purge=True)                          # doctest: +SKIP
 
 `up` makes what is missing (certificates, genesis block, connection profiles, wallet), starts the network's process and
-waits until every port of it answers. The process lives on when the caller ends. A network that comes up again has its
-old ports, certificates and ledger.
+waits until every port of it answers; with the runtime `native` it starts Fabric's own programs (`native`). What it
+started lives on when the caller ends. A network that comes up again has its old ports, certificates and ledger.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -19,8 +20,10 @@ import time
 from pathlib import Path
 
 from .creation import create, existing, is_network, remove, remove_created
-from .errors import NetworkAlreadyRunning, NetworkNotFound, StartFailed
+from .errors import NetworkAlreadyRunning, NetworkNotFound, NetworkNotRunning, StartFailed, TopologyInvalid
 from .home import READY_PREFIX, Home, NetworkState, as_home, network_state
+from .native import NativeNetwork
+from .nodes import ProcessRunner, recorded_nodes
 from .ports import check_ports_free
 from .processes import (
     NetworkLock,
@@ -33,33 +36,72 @@ from .processes import (
     stop_process,
     wait_until,
 )
+from .progress import Steps, silent
 from .status import NetworkStatus, NodeStatus, is_running, query_status, status
 from .topology import Topology, default_topology
 
-__all__ = ["NetworkStatus", "NodeStatus", "down", "is_running", "logs", "query_status", "status", "up"]
+__all__ = [
+    "RUNTIMES",
+    "NetworkStatus",
+    "NodeStatus",
+    "down",
+    "is_running",
+    "logs",
+    "query_status",
+    "restart_node",
+    "runtime_of",
+    "status",
+    "up",
+]
 
 _EMBEDDED = (sys.executable, "-m", "goldengrain.network.embedded")
 EMBEDDED_LOG = "network.log"
 _LOG_LINES = 15
 
 
-def up(home: Home | Path, topology: Topology | None = None, *, timeout_s: float = 30.0) -> NetworkState:
-    """Bring up an embedded network; create it first where the folder holds none.
+RUNTIMES = ("embedded", "native")
+
+
+def up(
+    home: Home | Path,
+    topology: Topology | None = None,
+    *,
+    runtime: str | None = None,
+    timeout_s: float | None = None,
+    steps: Steps = silent,
+) -> NetworkState:
+    """Bring up a network; create it first where the folder holds none.
 
     Args:
         home: the network's folder.
         topology: what to create (default: three organisations). For a network that exists it may be left out; if it is
             given, it has to be the same but for ports of 0.
-        timeout_s: how long the process may take until it is ready, in seconds.
+        runtime: `embedded` or `native`; default: the one that has run it before, else `embedded`.
+        timeout_s: how long it may take until it is ready, in seconds; default 30, `native` 60.
+        steps: told what is being done.
 
     Raises:
         NetworkAlreadyRunning: if it runs, or another command is starting it.
         TopologyConflict: if the folder holds a network of another topology.
         PortTaken: if a port of it is in use.
-        StartFailed: if its process ends or is not ready in time; the log's last lines are in the message.
+        StartFailed: if a process ends or is not ready in time; the log's last lines are in the message.
+        NetworkError: one of its kinds, see `native.NativeNetwork.start`.
 
     """
     home = as_home(home)
+    runtime = runtime or runtime_of(home)
+    if runtime == "native":
+        return asyncio.run(NativeNetwork(home, topology, timeout_s=timeout_s or 60.0, steps=steps).start())
+    with steps("one process for all peers and the orderer"):
+        return _up_embedded(home, topology, timeout_s or 30.0)
+
+
+def runtime_of(home: Home) -> str:
+    """The runtime that has the ledger of a folder's network; `embedded` where it has none yet."""
+    return "native" if home.nodes.exists() else "embedded"
+
+
+def _up_embedded(home: Home, topology: Topology | None, timeout_s: float) -> NetworkState:
     with NetworkLock(home.lock_file) as lock:
         if not lock.acquire():
             raise NetworkAlreadyRunning(
@@ -70,12 +112,43 @@ def up(home: Home | Path, topology: Topology | None = None, *, timeout_s: float 
         network = existing(home, topology, runtime="embedded")
         if network is not None:
             return _start(home, network, lock, timeout_s)
-        network = create(home, topology or default_topology())
+        topology = topology or default_topology()
+        _check_embeddable(topology)
+        network = create(home, topology)
         try:
             return _start(home, network, lock, timeout_s)
         except BaseException:
             remove_created(home)
             raise
+
+
+async def restart_node(home: Home | Path, name: str, *, steps: Steps = silent) -> None:
+    """Stop a node of a running network, if it runs, and start it again.
+
+    Args:
+        home: the network's folder.
+        name: host name, such as `peer0.org1.example.com`.
+        steps: told what is being done.
+
+    Raises:
+        NetworkNotFound: if the folder holds no network, or no node of that name is run here.
+        NetworkNotRunning: if it does not run, or the embedded runtime, which is one process, runs it.
+        StartFailed: if the node ends instead of answering.
+
+    """
+    home = as_home(home)
+    if runtime_of(home) == "embedded":
+        raise NetworkNotRunning(f"the network in {home.path} is one process; restart it without naming a node")
+    network = NativeNetwork(home)
+    await network.attach()
+    if name not in network.node_names():
+        raise NetworkNotFound(f"no node {name!r} is run here; there are {', '.join(network.node_names())}")
+    if not is_locked(home.lock_file):
+        raise NetworkNotRunning(f"the network in {home.path} does not run; `goldengrain network up` starts it")
+    with steps(f"{name} stopped"):
+        await network.stop_node(name)
+    with steps(f"{name} started"):
+        await network.start_node(name)
 
 
 def down(home: Home | Path, *, purge: bool = False, grace_s: float = 10.0) -> bool:
@@ -117,6 +190,14 @@ def logs(home: Home | Path, *, lines: int = 100, name: str = EMBEDDED_LOG) -> li
     return last_lines(path, lines)
 
 
+def _check_embeddable(topology: Topology) -> None:
+    if any(channel.consensus != "raft" for channel in topology.channels):
+        raise TopologyInvalid(
+            "channel.consensus: the embedded runtime has one ordering node, which cannot be a SmartBFT cluster; use "
+            "raft, or `--runtime native`"
+        )
+
+
 def _start(home: Home, topology: Topology, lock: NetworkLock, timeout_s: float) -> NetworkState:
     check_ports_free(topology)
     log = home.logs / EMBEDDED_LOG
@@ -149,6 +230,10 @@ def _stop(home: Home, grace_s: float) -> bool:
     """Stop the network's process if it lives; False if it does not."""
     if not is_locked(home.lock_file):
         return False
+    if nodes := recorded_nodes(home):
+        ProcessRunner().stop(nodes)
+        if not is_locked(home.lock_file):
+            return True
     # A network that is just coming up has its lock, but no network.json yet.
     wait_until(lambda: home.network_file.exists() or not is_locked(home.lock_file), grace_s)
     if not is_locked(home.lock_file):

@@ -1,11 +1,15 @@
-"""Look at a network: is its process alive, which ports answer, how long is the chain at each peer."""
+"""Look at a network: is it alive, which ports answer, how long is the chain, who leads, when do certificates expire."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
+
+from cryptography import x509
+from fabric_protos.peer.lifecycle import lifecycle_pb2
 
 from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.gateway.connection import ConnectionProfile
@@ -13,9 +17,11 @@ from goldengrain.gateway.endorser import Endorser
 from goldengrain.gateway.errors import PeerError
 from goldengrain.gateway.identity import credentials_from_msp
 
+from .errors import NetworkError
 from .home import Home, NetworkState, as_home
+from .participation import leads, participation, read_metrics
 from .processes import is_locked
-from .topology import Organization, Peer
+from .topology import Orderer, OrdererOrganization, Organization, Peer
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,10 @@ class NodeStatus:
         organization: MSP id.
         address: HOST:PORT.
         answering: whether something accepts connections there.
-        height: number of blocks of the channel at that peer, None for an orderer or where the peer gave no answer.
+        height: number of blocks of the channel there, None where the node gave no answer (and at an embedded orderer).
+        leader: whether an orderer leads the channel; None for a peer and where that is not known.
+        chaincodes: committed definitions as a peer has them, such as `golden-grain 1.0 (1)` with the sequence.
+        expires: when the first of its certificates expires; None where they are not in this folder.
 
     """
 
@@ -36,6 +45,9 @@ class NodeStatus:
     address: str
     answering: bool
     height: int | None
+    leader: bool | None = None
+    chaincodes: tuple[str, ...] = ()
+    expires: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -72,10 +84,7 @@ async def query_status(home: Home | Path, *, timeout_s: float = 3.0) -> NetworkS
     topology = home.load_topology()
     state = home.load_state() if home.network_file.exists() else None
     peers = [_peer_status(home, topology.channel.name, *member, timeout_s) for member in topology.peers()]
-    orderers = [
-        _node_status(node.host(topology.orderer), topology.orderer.msp_id, node.address, timeout_s)
-        for node in topology.orderer.orderers
-    ]
+    orderers = [_orderer_status(home, topology.channel.name, *member, timeout_s) for member in topology.orderers()]
     return NetworkStatus(is_running(home), state, tuple(await asyncio.gather(*peers, *orderers)))
 
 
@@ -88,7 +97,8 @@ async def _peer_status(
     home: Home, channel: str, organization: Organization, peer: Peer, timeout_s: float
 ) -> NodeStatus:
     found = await _node_status(peer.host(organization), organization.msp_id, peer.address, timeout_s)
-    if not found.answering:
+    found = replace(found, expires=first_expiry(home.peer(organization, peer)))
+    if not found.answering or not home.user(organization, "Admin").exists():
         return found
     profile = ConnectionProfile.load(home.connection_profile(organization))
     user = credentials_from_msp(home.user(organization, "Admin") / "msp", organization.msp_id)
@@ -97,9 +107,34 @@ async def _peer_status(
     async with Endorser.connect(endpoint, user.identity, user.signer, clock=clock, timeout=timeout_s) as endorser:
         try:
             height = (await endorser.chain_info(channel)).height
+            arguments = lifecycle_pb2.QueryChaincodeDefinitionsArgs().SerializeToString()
+            payload = await endorser.call("_lifecycle", "QueryChaincodeDefinitions", arguments, channel=channel)
         except PeerError:
             return found
-    return replace(found, height=height)
+    definitions = lifecycle_pb2.QueryChaincodeDefinitionsResult.FromString(payload).chaincode_definitions
+    named = tuple(sorted(f"{one.name} {one.version} ({one.sequence})" for one in definitions))
+    return replace(found, height=height, chaincodes=named)
+
+
+async def _orderer_status(
+    home: Home, channel: str, owner: OrdererOrganization, orderer: Orderer, timeout_s: float
+) -> NodeStatus:
+    found = await _node_status(orderer.host(owner), owner.msp_id, orderer.address, timeout_s)
+    found = replace(found, expires=first_expiry(home.orderer(owner, orderer)))
+    if not found.answering or not orderer.admin_port or not home.nodes.exists():
+        return found
+    try:
+        info = await asyncio.to_thread(participation(home, owner, orderer).info, channel)
+    except (OSError, NetworkError):
+        return found
+    metrics = await asyncio.to_thread(read_metrics, orderer.operations_port)
+    return replace(found, height=info.height if info else None, leader=leads(metrics, channel))
+
+
+def first_expiry(folder: Path) -> datetime | None:
+    """When the first certificate of a node or user (signing, TLS) expires; None if there is none in its folder."""
+    files = [*folder.glob("msp/signcerts/*"), *folder.glob("tls/server.crt"), *folder.glob("tls/client.crt")]
+    return min((x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc for path in files), default=None)
 
 
 async def _node_status(name: str, msp_id: str, address: str, timeout_s: float) -> NodeStatus:

@@ -13,16 +13,23 @@ that, and the result is stored with the network so that it keeps its ports for l
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from .errors import TopologyInvalid
 
 LOOPBACK = "127.0.0.1"
-"""The address that every node of a local network listens on and is announced under."""
+"""The address that the nodes of a local network listen on and are announced under."""
+
+MAJORITY = "/Channel/Application/Endorsement"
+"""The channel's default endorsement policy, a majority of the organisations, as a policy reference."""
+
+Consensus = Literal["raft", "smartbft"]
+"""How orderers agree: Raft bears crashes, SmartBFT also lies, of fewer than a third of four or more."""
 
 Role = Literal["client", "admin", "peer", "orderer"]
 """A node organisational unit (NodeOU) of Fabric's MSP: what an identity of an organisation may act as."""
@@ -35,21 +42,41 @@ _USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
-class Peer:
-    """A peer. Ports are TCP ports of `LOOPBACK`; 0 is not assigned yet.
+class CouchDb:
+    """The CouchDB server (HOST:PORT) that a peer keeps its state in; the password is the content of a file."""
 
-    Only the native runtime has `operations_port` (health, metrics) and `chaincode_port` (chaincode that dials in).
+    address: str
+    username: str = "admin"
+    password_file: str = ""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A peer. Ports are TCP ports; 0 is not assigned yet.
+
+    Attributes:
+        name: first label of its host name.
+        port: of its gRPC services.
+        operations_port: health and metrics, of `LOOPBACK`; real peers only.
+        chaincode_port: for chaincode that dials in; real peers only.
+        listen: IP address that it listens on and that others reach it at.
+        couchdb: its state database; None for LevelDB.
+        config: settings laid over its `core.yaml`; real peers only.
+
     """
 
     name: str = "peer0"
     port: int = 0
     operations_port: int = 0
     chaincode_port: int = 0
+    listen: str = LOOPBACK
+    couchdb: CouchDb | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
         """HOST:PORT of its gRPC services."""
-        return f"{LOOPBACK}:{self.port}"
+        return f"{self.listen}:{self.port}"
 
     def host(self, organization: Organization) -> str:
         """Its host name, the subject of its certificates: `peer0.org1.example.com`."""
@@ -58,17 +85,19 @@ class Peer:
 
 @dataclass(frozen=True)
 class Orderer:
-    """An ordering node. Only the native runtime has `admin_port` (joining channels) and `operations_port`."""
+    """An ordering node; see `Peer`. `admin_port` (joining channels) and `operations_port` are of `LOOPBACK`."""
 
     name: str = "orderer"
     port: int = 0
     admin_port: int = 0
     operations_port: int = 0
+    listen: str = LOOPBACK
+    config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
         """HOST:PORT of its gRPC services."""
-        return f"{LOOPBACK}:{self.port}"
+        return f"{self.listen}:{self.port}"
 
     def host(self, organization: OrdererOrganization) -> str:
         """Its host name, the subject of its certificates: `orderer.example.com`."""
@@ -97,7 +126,7 @@ class Organization:
 
 @dataclass(frozen=True)
 class OrdererOrganization:
-    """The organisation that runs the ordering service. `name` is its group in the channel configuration."""
+    """An organisation that runs ordering nodes. `name` is its group in the channel configuration."""
 
     name: str = "OrdererOrg"
     msp_id: str = "OrdererMSP"
@@ -117,11 +146,86 @@ class BatchSettings:
 
 
 @dataclass(frozen=True)
+class Capabilities:
+    """The capabilities of a channel: the features that every node of it has to know."""
+
+    channel: str = "V3_0"
+    orderer: str = "V2_0"
+    application: str = "V2_5"
+
+
+@dataclass(frozen=True)
 class Channel:
-    """The channel that all organisations join."""
+    """A channel.
+
+    Attributes:
+        name: as transactions name it.
+        batch: when blocks are cut.
+        consensus: how its orderers agree.
+        members: names of the organisations that are members; none given means all.
+        capabilities: what every node has to know.
+        policies: of the group `/Channel/Application`, where they differ from the default: a signature policy, or
+            `ANY|ALL|MAJORITY NAME` over the organisations' policies of that name.
+
+    """
 
     name: str = "market"
     batch: BatchSettings = BatchSettings()
+    consensus: Consensus = "raft"
+    members: tuple[str, ...] = ()
+    capabilities: Capabilities = Capabilities()
+    policies: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Gossip:
+    """How often peers tell each other of themselves, in milliseconds.
+
+    Fabric's defaults (4 to 25 seconds) are for hundreds of peers; a network of few is usable at once with these.
+    """
+
+    alive_ms: int = 500
+    reconnect_ms: int = 500
+    state_info_ms: int = 500
+    pull_ms: int = 1000
+    certificate_ms: int = 1000
+    membership_ms: int = 500
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A private data collection of a chaincode; `block_to_live` 0 keeps its data for good."""
+
+    name: str
+    policy: str
+    required_peers: int = 0
+    max_peers: int = 1
+    block_to_live: int = 0
+    member_only_read: bool = False
+    member_only_write: bool = False
+    endorsement_policy: str = ""
+
+
+@dataclass(frozen=True)
+class Chaincode:
+    """A chaincode server that is deployed when the network comes up; `address` is its HOST:PORT."""
+
+    name: str
+    version: str
+    address: str
+    policy: str = MAJORITY
+    init_required: bool = False
+    collections: tuple[Collection, ...] = ()
+
+
+@dataclass(frozen=True)
+class Docker:
+    """What the docker runtime runs, and how containers reach each other: by the host's network or by a bridge."""
+
+    tag: str = "3.1"
+    peer_image: str = "hyperledger/fabric-peer"
+    orderer_image: str = "hyperledger/fabric-orderer"
+    network: Literal["host", "bridge"] = "host"
 
 
 @dataclass(frozen=True)
@@ -136,6 +240,11 @@ class Topology:
     organizations: tuple[Organization, ...]
     orderer: OrdererOrganization = OrdererOrganization()
     channel: Channel = Channel()
+    further_orderers: tuple[OrdererOrganization, ...] = ()
+    further_channels: tuple[Channel, ...] = ()
+    gossip: Gossip = Gossip()
+    chaincodes: tuple[Chaincode, ...] = ()
+    docker: Docker = Docker()
 
     def __post_init__(self) -> None:
         _check(self)
@@ -159,11 +268,37 @@ class Topology:
             for peer in organization.peers:
                 yield organization, peer
 
+    @property
+    def orderer_organizations(self) -> tuple[OrdererOrganization, ...]:
+        """Every organisation that runs ordering nodes."""
+        return (self.orderer, *self.further_orderers)
+
+    @property
+    def everyone(self) -> tuple[Organization | OrdererOrganization, ...]:
+        """Every organisation, members first."""
+        return (*self.organizations, *self.orderer_organizations)
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Every channel, the one that commands act on first."""
+        return (self.channel, *self.further_channels)
+
+    def orderers(self) -> Iterator[tuple[OrdererOrganization, Orderer]]:
+        """Every ordering node with its organisation, in the topology's order."""
+        for organization in self.orderer_organizations:
+            for orderer in organization.orderers:
+                yield organization, orderer
+
+    def members(self, channel: Channel) -> tuple[Organization, ...]:
+        """The member organisations of a channel."""
+        wanted = channel.members or tuple(organization.name for organization in self.organizations)
+        return tuple(organization for organization in self.organizations if organization.name in wanted)
+
     def ports(self) -> Iterator[int]:
         """Every port of every node in a fixed order, 0 where it is not assigned."""
         for _, peer in self.peers():
             yield from _node_ports(peer)
-        for orderer in self.orderer.orderers:
+        for _, orderer in self.orderers():
             yield from _node_ports(orderer)
 
 
@@ -173,8 +308,10 @@ def default_topology(
     peers: int = 1,
     channel: str = "market",
     batch: BatchSettings | None = None,
+    orderers: int = 1,
+    consensus: Consensus = "raft",
 ) -> Topology:
-    """Describe the test network: members `Org1`, `Org2` … with `peers` peers each, one orderer, all ports assigned.
+    """Describe the test network: members `Org1`, `Org2` … with `peers` peers each, `orderers` ordering nodes.
 
     Raises:
         TopologyInvalid: if there would be no organisation or no peer.
@@ -190,7 +327,10 @@ def default_topology(
             )
             for n in range(1, organizations + 1)
         ),
-        channel=Channel(channel, batch or BatchSettings()),
+        orderer=OrdererOrganization(
+            orderers=tuple(Orderer(f"orderer{n}" if n > 1 else "orderer") for n in range(1, orderers + 1))
+        ),
+        channel=Channel(channel, batch or BatchSettings(), consensus),
     )
 
 
@@ -200,13 +340,28 @@ def _check(topology: Topology) -> None:
     for index, organization in enumerate(topology.organizations):
         _check_organization(f"organizations[{index}]", organization)
         _check_nodes(f"organizations[{index}].peers", organization.peers)
-    _check_organization("orderer", topology.orderer)
-    _check_nodes("orderer.orderers", topology.orderer.orderers)
-    everyone = [*topology.organizations, topology.orderer]
+    for index, orderer in enumerate(topology.orderer_organizations):
+        place = "orderer" if index == 0 else f"further_orderers[{index - 1}]"
+        _check_organization(place, orderer)
+        _check_nodes(f"{place}.orderers", orderer.orderers)
     for what in ("name", "msp_id", "domain"):
-        _check_distinct(f"{what} of the organisations", [getattr(organization, what) for organization in everyone])
-    _check_distinct("ports", [port for port in topology.ports() if port])
-    _check_channel(topology.channel)
+        _check_distinct(f"{what} of the organisations", [getattr(one, what) for one in topology.everyone])
+    _check_distinct("ports", _claimed(topology))
+    for index, channel in enumerate(topology.channels):
+        _check_channel("channel" if index == 0 else f"further_channels[{index - 1}]", channel, topology)
+    _check_distinct("names of the channels", [channel.name for channel in topology.channels])
+    _check_distinct("names of the chaincodes", [chaincode.name for chaincode in topology.chaincodes])
+    for name, value in vars(topology.gossip).items():
+        if not 0 < value <= 60_000:
+            raise TopologyInvalid(f"gossip.{name}: {value} is not between 1 and 60000 milliseconds")
+
+
+def _claimed(topology: Topology) -> list[str]:
+    """Every port that is given; one of another address than `LOOPBACK` with that address."""
+    nodes: list[Peer | Orderer] = [peer for _, peer in topology.peers()]
+    nodes += [orderer for _, orderer in topology.orderers()]
+    ports = [(node.listen, port) for node in nodes for port in _node_ports(node) if port]
+    return [str(port) if address == LOOPBACK else f"{address}:{port}" for address, port in ports]
 
 
 def _check_organization(place: str, organization: Organization | OrdererOrganization) -> None:
@@ -225,26 +380,40 @@ def _check_nodes(place: str, nodes: tuple[Peer, ...] | tuple[Orderer, ...]) -> N
         raise TopologyInvalid(f"{place}: at least one is needed")
     for index, node in enumerate[Peer | Orderer](nodes):
         _match(f"{place}[{index}].name", node.name, _NODE)
+        _check_address(f"{place}[{index}].listen", node.listen)
         for port in _node_ports(node):
             if not 0 <= port <= 65535:
                 raise TopologyInvalid(f"{place}[{index}]: {port} is not a TCP port (0 assigns one)")
     _check_distinct(f"{place}: names", [node.name for node in nodes])
 
 
-def _check_channel(channel: Channel) -> None:
-    _match("channel.name", channel.name, _CHANNEL)
+def _check_channel(place: str, channel: Channel, topology: Topology) -> None:
+    _match(f"{place}.name", channel.name, _CHANNEL)
     batch = channel.batch
     for what in ("timeout_ms", "max_messages", "preferred_max_bytes", "absolute_max_bytes"):
         if not 0 < getattr(batch, what) < 2**32:
-            raise TopologyInvalid(f"channel.batch.{what}: {getattr(batch, what)} is not between 1 and 2^32 - 1")
+            raise TopologyInvalid(f"{place}.batch.{what}: {getattr(batch, what)} is not between 1 and 2^32 - 1")
     if batch.preferred_max_bytes > batch.absolute_max_bytes:
-        raise TopologyInvalid("channel.batch.preferred_max_bytes: larger than absolute_max_bytes")
+        raise TopologyInvalid(f"{place}.batch.preferred_max_bytes: larger than absolute_max_bytes")
+    known = {organization.name for organization in topology.organizations}
+    for name in channel.members:
+        if name not in known:
+            raise TopologyInvalid(f"{place}.members: there is no organisation {name!r}")
+    if channel.consensus == "smartbft" and len(list(topology.orderers())) < 4:
+        raise TopologyInvalid(f"{place}.consensus: smartbft needs at least 4 orderers; give more, or use raft")
 
 
 def _node_ports(node: Peer | Orderer) -> tuple[int, int, int]:
     if isinstance(node, Peer):
         return node.port, node.operations_port, node.chaincode_port
     return node.port, node.admin_port, node.operations_port
+
+
+def _check_address(place: str, text: str) -> None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError as error:
+        raise TopologyInvalid(f"{place}: {text!r} is not an IP address") from error
 
 
 def _match(place: str, value: str, pattern: re.Pattern[str]) -> None:

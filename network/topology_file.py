@@ -14,20 +14,22 @@ does not pass for its default.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
 from .errors import TopologyInvalid
-from .topology import BatchSettings, Channel, Orderer, OrdererOrganization, Organization, Peer, Topology, User
-
-_T = TypeVar("_T")
+from .topology import Organization, Topology
 
 VERSION = 1
 """Version of this file format, written as `version`."""
+
+SCHEMA = Path(__file__).with_name("topology.schema.json")
+"""The format as a JSON schema, for editors; `schema()` makes it."""
 
 
 def load_topology(path: Path) -> Topology:
@@ -67,75 +69,93 @@ def dump_topology(topology: Topology) -> str:
     return yaml.safe_dump(document, sort_keys=False)
 
 
+def schema() -> dict[str, Any]:
+    """Describe the file format as a JSON schema (draft 2020-12), from the dataclasses that it is read into."""
+    found = _schema(Topology)
+    found["properties"] = {"version": {"const": VERSION}, **found["properties"]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A network of Golden Grain", **found}
+
+
 def _topology(document: object) -> Topology:
-    values = _mapping("the file", document, {"version", *_names(Topology)})
-    version = values.get("version", VERSION)
+    values = _mapping("the file", document, {"version", *_fields(Topology)})
+    version = values.pop("version", VERSION)
     if version != VERSION:
         raise TopologyInvalid(f"version: {version!r} is not {VERSION}; this file is of another release")
-    if "organizations" not in values:
-        raise TopologyInvalid("organizations: missing")
-    return Topology(
-        organizations=_list("organizations", values["organizations"], _organization),
-        orderer=_orderer_organization("orderer", values.get("orderer", {})),
-        channel=_channel("channel", values.get("channel", {})),
-    )
+    topology = _read("", Topology, values)
+    if not isinstance(topology, Topology):
+        raise AssertionError("a topology is read")
+    return topology
 
 
-def _organization(place: str, value: object) -> Organization:
-    values = _mapping(place, value, _names(Organization))
-    if "name" not in values:
-        raise TopologyInvalid(f"{place}.name: missing")
-    name = _scalar(f"{place}.name", values["name"], str)
-    rest = _optional(place, values, {"msp_id": str, "domain": str})
-    rest = {"msp_id": f"{name}MSP", "domain": f"{name.lower()}.example.com", **rest}
-    if "peers" in values:
-        rest["peers"] = _list(f"{place}.peers", values["peers"], _flat(Peer))
-    if "users" in values:
-        rest["users"] = _list(f"{place}.users", values["users"], _user)
-    return Organization(name=name, **rest)
+def _read(place: str, kind: Any, value: object) -> Any:
+    """Read a value of a type that a topology is made of."""
+    if isinstance(kind, type) and is_dataclass(kind):
+        return _read_fields(place, kind, value)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise TopologyInvalid(f"{place}: a list is expected, not {type(value).__name__}")
+        return tuple(_read(f"{place}[{index}]", arguments[0], item) for index, item in enumerate(value))
+    if origin is Literal:
+        if value not in arguments:
+            raise TopologyInvalid(f"{place}: {value!r} is not {' or '.join(map(str, arguments))}")
+        return value
+    if origin is UnionType:
+        return None if value is None else _read(place, arguments[0], value)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        items = _mapping(place, value, None).items()
+        return {key: _read(f"{place}.{key}", arguments[1], item) for key, item in items}
+    return value if kind is Any else _scalar(place, value, kind)
 
 
-def _orderer_organization(place: str, value: object) -> OrdererOrganization:
-    values = _mapping(place, value, _names(OrdererOrganization))
-    rest = _optional(place, values, {"name": str, "msp_id": str, "domain": str})
-    if "orderers" in values:
-        rest["orderers"] = _list(f"{place}.orderers", values["orderers"], _flat(Orderer))
-    if "users" in values:
-        rest["users"] = _list(f"{place}.users", values["users"], _user)
-    return OrdererOrganization(**rest)
+def _read_fields(place: str, kind: type, value: object) -> Any:
+    known = _fields(kind)
+    values = _mapping(place, value, set(known))
+    if kind is Organization and "name" in values:
+        name = str(values["name"])
+        values = {"name": values["name"], "msp_id": f"{name}MSP", "domain": f"{name.lower()}.example.com", **values}
+    for name, described in known.items():
+        if name not in values and _required(described):
+            raise TopologyInvalid(f"{place}{'.' if place else ''}{name}: missing")
+    hints = get_type_hints(kind)
+    prefix = f"{place}." if place else ""
+    return kind(**{name: _read(f"{prefix}{name}", hints[name], item) for name, item in values.items()})
 
 
-def _channel(place: str, value: object) -> Channel:
-    values = _mapping(place, value, _names(Channel))
-    rest = _optional(place, values, {"name": str})
-    if "batch" in values:
-        rest["batch"] = _flat(BatchSettings)(f"{place}.batch", values["batch"])
-    return Channel(**rest)
+def _schema(kind: Any) -> dict[str, Any]:
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints, known = get_type_hints(kind), _fields(kind)
+        derived = {"msp_id", "domain"} if kind is Organization else set()
+        return {
+            "type": "object",
+            "description": (kind.__doc__ or "").partition("\n")[0],
+            "properties": {name: _schema(hints[name]) for name in known},
+            "required": [name for name, one in known.items() if _required(one) and name not in derived],
+            "additionalProperties": False,
+        }
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is tuple:
+        return {"type": "array", "items": _schema(arguments[0])}
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin is UnionType:
+        return {"anyOf": [_schema(one) for one in arguments]}
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return {"type": "object", "additionalProperties": _schema(arguments[1])}
+    return {
+        int: {"type": "integer"},
+        str: {"type": "string"},
+        bool: {"type": "boolean"},
+        NoneType: {"type": "null"},
+    }.get(kind, {})
 
 
-def _user(place: str, value: object) -> User:
-    values = _mapping(place, value, _names(User))
-    if "name" not in values:
-        raise TopologyInvalid(f"{place}.name: missing")
-    rest = _optional(place, values, {"name": str, "role": str})
-    attributes = _mapping(f"{place}.attributes", values.get("attributes", {}), None)
-    for key, attribute in attributes.items():
-        _scalar(f"{place}.attributes.{key}", attribute, str)
-    return User(**rest, attributes=attributes)
+def _fields(kind: Any) -> dict[str, Field[Any]]:
+    return {field.name: field for field in fields(kind)}
 
 
-def _flat(kind: Callable[..., _T]) -> Callable[[str, object], _T]:
-    """Reader for a dataclass whose fields are all numbers or text."""
-    types = {field.name: {"int": int, "str": str}[str(field.type)] for field in fields(kind)}  # type: ignore[arg-type]
-
-    def read(place: str, value: object) -> _T:
-        return kind(**_optional(place, _mapping(place, value, set(types)), types))
-
-    return read
-
-
-def _names(kind: type) -> set[str]:
-    return {field.name for field in fields(kind)}
+def _required(described: Field[Any]) -> bool:
+    return described.default is MISSING and described.default_factory is MISSING
 
 
 def _mapping(place: str, value: object, known: set[str] | None) -> dict[str, Any]:
@@ -147,19 +167,10 @@ def _mapping(place: str, value: object, known: set[str] | None) -> dict[str, Any
     return dict(value)
 
 
-def _list(place: str, value: object, read: Callable[[str, object], _T]) -> tuple[_T, ...]:
-    if not isinstance(value, list):
-        raise TopologyInvalid(f"{place}: a list is expected, not {type(value).__name__}")
-    return tuple(read(f"{place}[{index}]", item) for index, item in enumerate(value))
-
-
-def _optional(place: str, values: Mapping[str, Any], types: Mapping[str, type]) -> dict[str, Any]:
-    return {key: _scalar(f"{place}.{key}", values[key], kind) for key, kind in types.items() if key in values}
-
-
-def _scalar(place: str, value: object, kind: type[_T]) -> _T:
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise TopologyInvalid(f"{place}: {value!r} is not {'a whole number' if kind is int else 'text'}")
+def _scalar(place: str, value: object, kind: type) -> object:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        names = {int: "a whole number", bool: "true or false"}
+        raise TopologyInvalid(f"{place}: {value!r} is not {names.get(kind, 'text')}")
     return value
 
 

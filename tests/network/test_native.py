@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import http.server
+import shutil
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -19,17 +20,23 @@ from goldengrain.network.errors import (
     FabricProgramsMissing,
     FabricTooOld,
     NetworkAlreadyRunning,
+    NetworkNotFound,
+    NetworkNotRunning,
     StartFailed,
     TopologyConflict,
+    TopologyInvalid,
 )
+from goldengrain.network.genesis import write_genesis
 from goldengrain.network.home import Home
 from goldengrain.network.lifecycle import deploy
-from goldengrain.network.native import NativeNetwork, find_programs
-from goldengrain.network.native_config import write_orderer, write_peer
-from goldengrain.network.participation import Participation
+from goldengrain.network.native import NativeNetwork
+from goldengrain.network.native_config import peer_config, write_orderer, write_peer
+from goldengrain.network.nodes import ProcessRunner, own_nodes, recorded_nodes
+from goldengrain.network.participation import Participation, has_leader, leads
 from goldengrain.network.ports import assign_ports
-from goldengrain.network.runtime import query_status, up
-from goldengrain.network.topology import Orderer, Topology, default_topology
+from goldengrain.network.programs import find_programs
+from goldengrain.network.runtime import down, query_status, restart_node, up
+from goldengrain.network.topology import CouchDb, Gossip, Peer, Topology, default_topology
 
 Programs = Callable[..., Path]
 
@@ -39,7 +46,7 @@ def programs(tmp_path: Path) -> Programs:
     """Make a folder with stand-ins for `peer` and `orderer`, for the handling of processes only."""
 
     def make(version: str = "v3.1.5", peer: str = "exec sleep 60", orderer: str = "exec sleep 60") -> Path:
-        folder = tmp_path / "bin"
+        folder = make.folder = tmp_path / "bin"  # type: ignore[attr-defined]
         folder.mkdir()
         say = f'if [ "$1" = version ]; then echo "peer:"; echo " Version: {version}"; exit 0; fi\n'
         for name, script in (("peer", say + peer), ("orderer", orderer)):
@@ -123,14 +130,14 @@ async def test_the_two_runtimes_do_not_share_a_ledger(programs: Programs, home: 
     home.ledger.rmdir()
     home.nodes.mkdir()
     with pytest.raises(TopologyConflict, match="embedded runtime cannot use"):
-        up(home)
+        up(home, runtime="embedded")
 
 
 def test_configurations_name_only_files_that_exist_and_only_this_machine(home: Home, topology: Topology) -> None:
     topology = assign_ports(topology, administration=True)
     for organization, peer in topology.peers():
         write_peer(home, topology, organization, peer)
-    write_orderer(home, topology, topology.orderer.orderers[0])
+    write_orderer(home, topology.orderer, topology.orderer.orderers[0])
     documents = [yaml.safe_load(path.read_text()) for path in home.nodes.glob("*/*.yaml")]
     assert len(documents) == 4
     seen = [value for document in documents for value in _texts(document)]
@@ -229,12 +236,96 @@ def test_an_orderer_that_does_not_answer_is_an_operating_system_error(home: Home
         _participation(home, topology, topology.orderer.orderers[0].port).info("market")
 
 
+def test_settings_are_laid_over_the_configuration(home: Home, topology: Topology) -> None:
+    organization = topology.organizations[0]
+    password = home.path / "couchdb.secret"
+    password.write_text("s3cret\n")
+    couchdb = CouchDb("127.0.0.1:5984", "admin", str(password))
+    peer = Peer("peer0", 7051, 9443, 7052, couchdb=couchdb, config={"chaincode": {"executetimeout": "60s"}})
+    gossip = Gossip(alive_ms=123)
+    config = peer_config(home, replace(topology, gossip=gossip), organization, peer)
+    assert config["chaincode"]["executetimeout"] == "60s"
+    assert config["chaincode"]["installTimeout"] == "60s"
+    assert config["peer"]["gossip"]["aliveTimeInterval"] == "123ms"
+    assert config["ledger"]["state"]["stateDatabase"] == "CouchDB"
+    assert config["ledger"]["state"]["couchDBConfig"]["password"] == "s3cret"
+    password.unlink()
+    with pytest.raises(TopologyInvalid, match="password of CouchDB"):
+        peer_config(home, topology, organization, peer)
+
+
+def test_a_nodes_configuration_is_readable_by_its_owner_only(home: Home, topology: Topology) -> None:
+    topology = assign_ports(topology, administration=True)
+    write_peer(home, topology, *next(topology.peers()))
+    (path,) = home.nodes.glob("*/core.yaml")
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_nodes_whose_keys_are_elsewhere_are_not_run_here(home: Home, topology: Topology) -> None:
+    names = [node.name for node in own_nodes(home, topology)]
+    assert len(names) == 4
+    shutil.rmtree(home.organization(topology.organizations[2]))
+    assert names[:-1] == [node.name for node in own_nodes(home, topology)]
+
+
+def test_a_leader_is_read_from_an_orderers_metrics() -> None:
+    raft = 'consensus_etcdraft_is_leader{channel="market"} 1\nconsensus_etcdraft_is_leader{channel="other"} 0\n'
+    assert leads(raft, "market")
+    assert not leads(raft, "other")
+    assert not leads(raft, "arket")
+    follower = 'consensus_BFT_is_leader{channel="market"} 0\nconsensus_BFT_leader_id{channel="market"} 2\n'
+    assert has_leader(follower, "market")
+    assert not leads(follower, "market")
+
+
+async def test_a_network_outlives_who_started_it_and_is_stopped_by_its_folder(
+    programs: Programs, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stand-ins that never answer: joining is left out, the handling of processes is what it is about."""
+    write_genesis(home, home.load_topology())
+    network = NativeNetwork(home, None, programs())
+    monkeypatch.setattr(network, "_joins", lambda *_: [])
+    monkeypatch.setattr(network, "_await_leader", lambda: asyncio.sleep(0))
+    await network.start()
+    nodes = recorded_nodes(home)
+    assert len(nodes) == 4
+    assert all(ProcessRunner().is_alive(node) for node in nodes)
+    with pytest.raises(NetworkAlreadyRunning):
+        await NativeNetwork(home, None, programs.folder).start()  # type: ignore[attr-defined]
+    assert await asyncio.to_thread(down, home)
+    assert not any(ProcessRunner().is_alive(node) for node in nodes)
+    assert not await asyncio.to_thread(down, home)
+
+
+async def test_a_node_of_no_network_here_cannot_be_restarted(
+    programs: Programs, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(NetworkNotRunning, match="one process"):
+        await restart_node(home, "peer0.org1.example.com")
+    home.nodes.mkdir()
+    monkeypatch.setenv("FABRIC_BIN", str(programs()))
+    with pytest.raises(NetworkNotFound, match=r"no node 'peer9' .* peer0\.org1\.example\.com"):
+        await restart_node(home, "peer9")
+    with pytest.raises(NetworkNotRunning, match="does not run"):
+        await restart_node(home, "peer0.org1.example.com")
+
+
+@pytest.mark.fabric
+@pytest.mark.check
+async def test_four_smartbft_orderers_take_transactions_and_bear_the_loss_of_one(
+    tmp_path: Path, fabric_bin: Path
+) -> None:
+    topology = default_topology(2, orderers=4, consensus="smartbft")
+    async with NativeNetwork(Home(tmp_path / "home"), topology, fabric_bin) as network:
+        assert (await deploy(network.home, "cc", "1", "127.0.0.1:9999")).sequence == 1
+        await network.stop_node("orderer3.example.com", kill=True)
+        assert (await deploy(network.home, "cc", "2", "127.0.0.1:9999")).sequence == 2
+
+
 @pytest.mark.fabric
 async def test_a_real_network_comes_up_deploys_loses_nodes_and_comes_up_again(tmp_path: Path, fabric_bin: Path) -> None:
     """Three Raft orderers, two organisations of two peers: one of each is killed and comes back with its ledger."""
-    topology = default_topology(2, peers=2)
-    orderers = tuple(Orderer(name) for name in ("orderer", "orderer2", "orderer3"))
-    topology = replace(topology, orderer=replace(topology.orderer, orderers=orderers))
+    topology = default_topology(2, peers=2, orderers=3)
     home = Home(tmp_path / "home")
     async with NativeNetwork(home, topology, fabric_bin) as network:
         assert (await deploy(home, "cc", "1", "127.0.0.1:9999")).sequence == 1
@@ -246,8 +337,9 @@ async def test_a_real_network_comes_up_deploys_loses_nodes_and_comes_up_again(tm
         status = await query_status(home)
         assert status.running
         heights = [node.height for node in status.nodes if node.height is not None]
-        assert len(heights) == 4
-        assert len(set(heights)) == 1
+        assert len(heights) == 7
+        assert sum(node.leader is True for node in status.nodes) == 1
+        assert {node.chaincodes for node in status.nodes} == {(), ("cc 2 (2)",)}
     assert not (await query_status(home)).running
     async with NativeNetwork(home, None, fabric_bin):
         again = await deploy(home, "cc", "2", "127.0.0.1:9999")

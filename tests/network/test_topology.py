@@ -1,14 +1,33 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 
 from goldengrain.network.errors import PortTaken, TopologyInvalid
 from goldengrain.network.ports import assign_ports, check_ports_free
-from goldengrain.network.topology import BatchSettings, Channel, Organization, Peer, Topology, User, default_topology
-from goldengrain.network.topology_file import dump_topology, load_topology, parse_topology
+from goldengrain.network.topology import (
+    BatchSettings,
+    Chaincode,
+    Channel,
+    Collection,
+    Consensus,
+    CouchDb,
+    Docker,
+    Gossip,
+    OrdererOrganization,
+    Organization,
+    Peer,
+    Topology,
+    User,
+    default_topology,
+)
+from goldengrain.network.topology_file import SCHEMA, dump_topology, load_topology, parse_topology, schema
+from goldengrain.network.topology_template import commented
 
 
 def test_the_default_is_three_organisations_and_one_orderer() -> None:
@@ -30,6 +49,49 @@ def test_what_is_dumped_is_read_back_equal() -> None:
         channel=Channel("other", BatchSettings(timeout_ms=7)),
     )
     assert parse_topology(dump_topology(topology)) == topology
+
+
+def test_a_topology_with_everything_is_read_back_equal() -> None:
+    topology = default_topology(3, peers=2, orderers=4, consensus="smartbft")
+    first, *others = topology.organizations
+    peers = (Peer("p0", listen="10.0.0.1", couchdb=CouchDb("127.0.0.1:5984"), config={"chaincode": {"mode": "dev"}}),)
+    topology = replace(
+        topology,
+        organizations=(replace(first, peers=peers), *others),
+        further_orderers=(OrdererOrganization("Second", "SecondMSP", "second.test"),),
+        further_channels=(Channel("pair", members=("Org1", "Org2"), policies={"Endorsement": "ANY Endorsement"}),),
+        gossip=Gossip(alive_ms=100),
+        chaincodes=(Chaincode("cc", "1", "h:1", collections=(Collection("secret", "OR('Org1MSP.member')"),)),),
+        docker=Docker("3.1.5", network="bridge"),
+    )
+    assert parse_topology(dump_topology(topology)) == topology
+
+
+@pytest.mark.parametrize("consensus", ["raft", "smartbft"])
+def test_the_commented_file_is_the_topology_that_it_was_made_of(consensus: Consensus) -> None:
+    topology = default_topology(3, peers=2, channel="trade", orderers=4, consensus=consensus)
+    assert parse_topology(commented(topology)) == topology
+
+
+def test_the_published_schema_is_the_readers_own() -> None:
+    assert json.loads(SCHEMA.read_text()) == schema()
+
+
+def test_the_schema_accepts_what_is_written_and_refuses_what_the_reader_refuses() -> None:
+    validator = jsonschema.Draft202012Validator(schema())
+    for topology in (default_topology(), default_topology(2, peers=3, orderers=4, consensus="smartbft")):
+        validator.validate(yaml.safe_load(commented(topology)))
+        validator.validate(yaml.safe_load(dump_topology(topology)))
+    for text in (
+        "{}",
+        "organizations: [{name: 5}]",
+        "organizations: [{name: Org1, colour: red}]",
+        "{organizations: [{name: Org1}], channel: {consensus: kafka}}",
+        "{organizations: [{name: Org1}], chaincodes: [{name: cc}]}",
+    ):
+        assert not validator.is_valid(yaml.safe_load(text))
+        with pytest.raises(TopologyInvalid):
+            parse_topology(text)
 
 
 def test_a_short_file_takes_the_rest_from_the_names() -> None:
@@ -64,6 +126,14 @@ def test_a_short_file_takes_the_rest_from_the_names() -> None:
         ("organizations: [{name: Org1}]\nchannel: {batch: {timeout_ms: 0}}", "channel.batch.timeout_ms"),
         ("organizations: [{name: Org1}]\nchannel: {batch: {preferred_max_bytes: 99999999}}", "preferred_max_bytes"),
         ("organizations: [{name: Org1}]\nversion: 9", "version"),
+        ("organizations: [{name: Org1, peers: [{listen: here}]}]", "organizations[0].peers[0].listen: 'here' is not"),
+        ("organizations: [{name: Org1}]\nchannel: {consensus: kafka}", "channel.consensus: 'kafka' is not raft or"),
+        ("organizations: [{name: Org1}]\nchannel: {consensus: smartbft}", "smartbft needs at least 4 orderers"),
+        ("organizations: [{name: Org1}]\nchannel: {members: [Org2]}", "channel.members: there is no organisation"),
+        ("organizations: [{name: Org1}]\nfurther_channels: [{name: market}]", "market given more than once"),
+        ("organizations: [{name: Org1}]\ngossip: {alive_ms: 0}", "gossip.alive_ms: 0 is not between"),
+        ("organizations: [{name: Org1}]\nchaincodes: [{name: cc, version: '1'}]", "chaincodes[0].address: missing"),
+        ("organizations: [{name: Org1, peers: [{couchdb: 5}]}]", "organizations[0].peers[0].couchdb: a mapping"),
         (
             "organizations: [{name: Org1, peers: [{port: 7051}]}, {name: Org2, peers: [{port: 7051}]}]",
             "ports: 7051 given more than once",
