@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
+TORCH_STAMP := $(VENV)/.set-up-torch
 
-.PHONY: help setup demo test check lint types coverage format promise-mutants mutation fuzz bench-market bench-embedded bench-chaincode bench-scale bench-store bench-gas bench stubs lock clean
+.PHONY: help setup demo test check lint types coverage format promise-mutants mutation fuzz bench-market bench-embedded bench-chaincode bench-scale bench-store bench-gas bench stubs lock clean torch
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,13 +19,19 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
+torch: $(TORCH_STAMP) ## install the torch engine as well: 3 GB, some minutes; `make check` does it
+
+$(TORCH_STAMP): requirements-torch.lock $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-torch.lock
+	@touch $@
+
 demo: setup ## a whole market on the embedded network
 	$(BIN)/goldengrain demo
 
 test: setup lint types ## what a contributor runs, under 6 minutes
 	$(BIN)/pytest -m "not check and not fabric" --numprocesses 2 --dist loadfile
 
-check: setup coverage ## the rest: other languages' clients, long random runs, packaging, coverage
+check: setup torch coverage ## the rest: other languages' clients, the torch engine, long random runs, packaging, coverage
 	$(BIN)/pytest -m "check or fabric" --numprocesses 2 --dist loadfile --durations 10
 
 coverage: setup ## branch coverage of what `make test` runs, child processes included
@@ -82,6 +89,10 @@ stubs: setup ## type stubs of Fabric's messages, from their descriptors
 lock: setup ## write requirements.lock anew from pyproject.toml
 	$(BIN)/pip-compile --quiet --extra enclave --extra models --extra dev --strip-extras --allow-unsafe --generate-hashes \
 	  --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock pyproject.toml
+	sed -E 's/ *\\$$//; /^ +--hash/d; /^ *#/d' requirements.lock > .lock-constraints.txt
+	$(BIN)/pip-compile --quiet --extra torch --strip-extras --allow-unsafe --generate-hashes --constraint .lock-constraints.txt \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements-torch.lock pyproject.toml
+	rm .lock-constraints.txt
 
 clean: ## remove what was built, not the virtual environment
 	rm -rf build dist *.egg-info src/*.egg-info .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache

@@ -20,6 +20,7 @@ COMMANDS = (
     "context",
     "wallet",
     "credits",
+    "dataset",
     "task",
     "model",
     "offer",

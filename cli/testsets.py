@@ -1,14 +1,16 @@
-"""The provider's test set, before it is hidden: a dataset by name, an ``.npz`` file, or a dataset container.
+"""The provider's test set, before it is hidden: a dataset by name, a dataset container, or what becomes one.
 
-An ``.npz`` file holds ``inputs`` (samples first) and ``labels``; nothing in it is unpickled. A container is what
-``goldengrain.enclave.dataset`` packs. The arrays decide what the task asks of a model's input and output.
+What becomes one is an ``.npz``, ``.npy``, ``.csv`` or IDX file or a folder of images, as
+``goldengrain.enclave.models.converters`` reads them; nothing is unpickled. The container decides what the task asks of
+a model's input and output.
 """
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from goldengrain.chaincode.protocol.task import (
     BenchmarkSpec,
@@ -28,6 +30,7 @@ LIMITS = ModelLimits(model_bytes=64 * 1024**2, nodes=10_000, operations=100_000_
 
 INPUT, OUTPUT = "input", "probabilities"
 MAX_CONTAINER = 4 * 1024**3
+SOURCES = (".npz", ".npy", ".csv", ".gz")
 
 
 @dataclass(frozen=True)
@@ -66,14 +69,14 @@ def load_test_set(
     input_name: str = INPUT,
     output_name: str | None = None,
 ) -> TestSet:
-    """Load ``digits``, ``fashion-mnist``, an ``.npz`` file or a container.
+    """Load ``digits``, ``fashion-mnist``, a container or what becomes one.
 
     ``classes`` is the width of the output; None takes it from the labels (1 for RMSE).
 
     Raises:
         ExtraMissing: where the extra ``enclave`` or, for a dataset by name, ``models`` is not installed.
         DataMissing: where a named dataset's files are not on this machine.
-        FileRefused: where the file holds no test set.
+        FileRefused, SourceRefused: where the file holds no test set.
         DatasetRefused: where the arrays cannot be one.
 
     """
@@ -86,7 +89,7 @@ def load_test_set(
         ) from error
     labels = dataset.labels
     width = classes or (1 if metric is Metric.RMSE else int(labels.max()) + 1)
-    if metric.is_proportion and width <= int(labels.max()):
+    if metric is not Metric.RMSE and (width > 1 or metric is not Metric.AUROC) and width <= int(labels.max()):
         raise CommandLineError(f"the labels go up to {int(labels.max())}, so there are more than {width} classes")
     name = output_name or ("prediction" if metric is Metric.RMSE else OUTPUT)
     interface = ModelInterface(
@@ -100,42 +103,28 @@ def load_test_set(
 
 
 def _container(source: str) -> bytes:
-    from goldengrain.enclave.dataset import pack
+    from goldengrain.enclave.models.converters import open_source, write_container
     from goldengrain.enclave.models.datasets import NAMES, load
 
     if source in NAMES:
         return load(source).container()
     path = Path(source)
     try:
+        if is_source(path):
+            sink = io.BytesIO()
+            write_container(open_source(path), sink, name=path.stem[:128])
+            return sink.getvalue()
         if path.stat().st_size > MAX_CONTAINER:
             raise FileRefused(f"{path} is larger than {MAX_CONTAINER:,} bytes")
-        if path.suffix != ".npz":
-            return path.read_bytes()
-        inputs, labels = _arrays(path)
+        return path.read_bytes()
     except OSError as error:
         names = ", ".join(NAMES)
         raise FileRefused(f"{source!r} is no dataset's name ({names}) and no file: {error.strerror}") from error
-    return pack(inputs, labels, name=path.stem[:128])
 
 
-def _arrays(path: Path) -> tuple[Any, Any]:
-    """Read ``inputs`` and ``labels``; integers become int64, floats of other widths float32."""
-    import zipfile
-
-    import numpy as np
-
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            inputs, labels = arrays["inputs"], arrays["labels"]
-    except KeyError as error:
-        raise FileRefused(f"{path} has no array {error}; save it with numpy.savez(inputs=…, labels=…)") from error
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise FileRefused(f"{path} is no .npz file of plain arrays: {error}") from error
-    if np.issubdtype(labels.dtype, np.integer):
-        labels = labels.astype(np.int64)
-    elif np.issubdtype(labels.dtype, np.floating):
-        labels = labels.astype(np.float64)
-    return inputs, labels
+def is_source(path: Path) -> bool:
+    """Whether a path is what becomes a container, by its name; other files are taken for containers."""
+    return path.is_dir() or path.suffix in SOURCES
 
 
 def _unpacked(container: bytes, source: str) -> Dataset:
@@ -145,6 +134,4 @@ def _unpacked(container: bytes, source: str) -> Dataset:
     try:
         return unpack(container)
     except DatasetMalformed as error:
-        raise FileRefused(
-            f"{source} is no test set: give an .npz file with inputs and labels, or a dataset container"
-        ) from error
+        raise FileRefused(f"{source} is no test set: make one with `goldengrain dataset pack`") from error

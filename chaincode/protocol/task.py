@@ -45,13 +45,21 @@ class Metric(StrEnum):
     """What is measured on the test set."""
 
     ACCURACY = "accuracy"
+    TOP_5 = "top-5"
+    MACRO_F1 = "macro-f1"
+    AUROC = "auroc"
     RMSE = "rmse"
     LOG_LOSS = "log-loss"
 
     @property
     def is_proportion(self) -> bool:
-        """Whether it counts successes; otherwise it is a loss, which the spec's scale turns into a score."""
-        return self is Metric.ACCURACY
+        """Whether it counts successes among samples, so that Wilson's interval is defined for it."""
+        return self in (Metric.ACCURACY, Metric.TOP_5)
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether less is better; the spec's scale turns it into a score."""
+        return self in (Metric.RMSE, Metric.LOG_LOSS)
 
 
 class Award(StrEnum):
@@ -125,7 +133,7 @@ class BenchmarkSpec(Record):
     """What is run, and how its result becomes a score.
 
     `wilson`: the score of a proportion is the lower end of Wilson's interval. `scale` (millionths) turns a loss into
-    max(0, 10**6 - ceil(10**6 loss / scale)); it is 0 for a proportion. `samples` is n, from 1 to 2**32.
+    max(0, 10**6 - ceil(10**6 loss / scale)); it is 0 for what is no loss. `samples` is n, from 1 to 2**32.
     """
 
     metric: Metric
@@ -137,11 +145,13 @@ class BenchmarkSpec(Record):
     scale: Annotated[int, Integer(0, 2**62)] = 0
 
     def check(self) -> None:
-        """Refuse Wilson's interval for a loss, a loss without a scale and a proportion with one."""
-        if self.metric.is_proportion and self.scale:
-            raise SpecRefused(f"{self.metric} has no scale")
-        if not self.metric.is_proportion and (self.wilson or not self.scale):
-            raise SpecRefused(f"{self.metric} is a loss: it needs a scale, and Wilson's interval is for proportions")
+        """Refuse a loss without a scale, a scale without a loss, and Wilson's interval for what is no proportion."""
+        if self.metric.is_loss and not self.scale:
+            raise SpecRefused(f"{self.metric} is a loss: it needs a scale")
+        if self.scale and not self.metric.is_loss:
+            raise SpecRefused(f"{self.metric} is no loss: it has no scale")
+        if self.wilson and not self.metric.is_proportion:
+            raise SpecRefused(f"Wilson's interval is for proportions, and {self.metric} is none")
 
     def digest(self) -> bytes:
         """Return D(spec; metric, Wilson flag, n, interface, limits, seed, scale)."""

@@ -9,3 +9,9 @@ class DataMissing(EnclaveError):
     """A dataset or a kind of model that isn't there."""
 
     code = "DATA_MISSING"
+
+
+class SourceRefused(EnclaveError):
+    """A file or folder that no test set can be read from."""
+
+    code = "SOURCE_REFUSED"

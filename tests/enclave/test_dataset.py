@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
 from goldengrain.chaincode.protocol import canonical, digests, stream
-from goldengrain.chaincode.protocol.task import BenchmarkSpec, Metric
-from goldengrain.enclave.dataset import FORMAT, pack, seal_dataset, unpack
+from goldengrain.chaincode.protocol.task import BenchmarkSpec, Metric, Tensor, TensorType
+from goldengrain.enclave.dataset import FORMAT, Head, pack, seal_dataset, unpack, write_head
 from goldengrain.enclave.errors import DatasetMalformed, DatasetMismatch
 
 from .market import INTERFACE, LIMITS, SAMPLES, examples
@@ -40,6 +43,24 @@ def test_sealed_dataset_names_ciphertext_plaintext_and_key() -> None:
     assert sealed.key.hex() not in repr(sealed)
 
 
+def test_safetensors_own_library_reads_what_we_write() -> None:
+    for inputs in (INPUTS, INPUTS.astype(np.float64), (INPUTS * 255).astype(np.uint8)):
+        read = safetensors.numpy.load(pack(inputs, LABELS, name="tiny"))
+        assert (read["inputs"] == inputs).all()
+        assert (read["labels"] == LABELS).all()
+
+
+def test_container_written_in_pieces_is_the_same() -> None:
+    head, sink = Head.of("tiny", SAMPLES, "int64", "float32", INPUTS.shape[1:]), io.BytesIO()
+    write_head(sink, head, LABELS)
+    for row in INPUTS:
+        sink.write(row.tobytes())
+    assert sink.getvalue() == pack(INPUTS, LABELS, name="tiny")
+    assert head.total == len(sink.getvalue())
+    with pytest.raises(DatasetMismatch):
+        write_head(sink, head, LABELS[1:])
+
+
 def _saved(manifest: object, **tensors: np.ndarray) -> bytes:
     text = manifest if isinstance(manifest, str) else canonical.dumps(manifest).decode()
     return safetensors.numpy.save(tensors, metadata={"manifest": text})
@@ -66,8 +87,27 @@ MALFORMED: dict[str, Callable[[], bytes]] = {
     "labels in a table": lambda: _saved(GOOD, inputs=INPUTS, labels=LABELS[:, None]),
     "no inputs": lambda: _saved(GOOD, labels=LABELS),
     "a third tensor": lambda: _saved(GOOD, inputs=INPUTS, labels=LABELS, more=LABELS),
+    "inputs before labels": lambda: _saved(GOOD, inputs=INPUTS.astype(np.int64), labels=LABELS),
+    "a gap between tensors": lambda: _edited(lambda f: f["inputs"]["data_offsets"].__setitem__(1, 10**6)),
+    "tensors that overlap": lambda: _edited(lambda f: f["inputs"].__setitem__("data_offsets", [0, 640])),
+    "a negative axis": lambda: _edited(lambda f: f["inputs"].__setitem__("shape", [-40, -4])),
+    "an axis that is true": lambda: _edited(lambda f: f["inputs"].__setitem__("shape", [40, True])),
+    "an empty axis": lambda: _saved(GOOD, inputs=INPUTS[:, :0], labels=LABELS),
+    "too many axes": lambda: _saved(GOOD, inputs=INPUTS.reshape(40, 4, 1, 1, 1, 1, 1, 1, 1), labels=LABELS),
+    "a tensor with more to say": lambda: _edited(lambda f: f["inputs"].__setitem__("file", "/etc/passwd")),
+    "a header longer than any": lambda: (10**6).to_bytes(8, "little") + b"{" + b" " * 10**6,
     "inputs of half precision": lambda: _saved(GOOD, inputs=INPUTS.astype(np.float16), labels=LABELS),
 }
+
+
+def _edited(edit: Callable[[dict[str, Any]], object]) -> bytes:
+    """A good container with a change in its header."""
+    good = pack(INPUTS, LABELS, name="x")
+    length = int.from_bytes(good[:8], "little")
+    fields = json.loads(good[8 : 8 + length])
+    edit(fields)
+    text = json.dumps(fields).encode()
+    return len(text).to_bytes(8, "little") + text + good[8 + length :]
 
 
 @pytest.mark.parametrize("name", MALFORMED)
@@ -76,7 +116,20 @@ def test_malformed_container_is_refused(name: str) -> None:
         unpack(MALFORMED[name]())
 
 
+def _with_output(metric: Metric, shape: tuple[int, ...], kind: TensorType = TensorType.FLOAT32) -> BenchmarkSpec:
+    interface = replace(INTERFACE, output=Tensor("y", kind, shape))
+    return replace(SPEC, metric=metric, interface=interface, scale=10**6 if metric.is_loss else 0)
+
+
 MISMATCHED = {
+    "a label beyond the classes": (INPUTS, LABELS + 1, SPEC),
+    "one class for AUROC": (INPUTS, LABELS * 0, replace(SPEC, metric=Metric.AUROC)),
+    "a third class for two": (INPUTS, LABELS, _with_output(Metric.AUROC, (0, 1))),
+    "maps that can't be scored": (INPUTS, LABELS, _with_output(Metric.ACCURACY, (0, 3, 8))),
+    "integers for probabilities": (INPUTS, LABELS, _with_output(Metric.LOG_LOSS, (0, 3), TensorType.INT64)),
+    "one prediction for top-5": (INPUTS, LABELS, _with_output(Metric.TOP_5, (0, 1))),
+    "three numbers for RMSE": (INPUTS, LABELS.astype(np.float64), _with_output(Metric.RMSE, (0, 3))),
+    "classes without end": (INPUTS, LABELS + 2**40, _with_output(Metric.MACRO_F1, (0,), TensorType.INT64)),
     "another number of samples": (INPUTS[1:], LABELS[1:], SPEC),
     "another shape": (INPUTS[:, :2], LABELS, SPEC),
     "another type": (INPUTS.astype(np.float64), LABELS, SPEC),

@@ -11,7 +11,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from goldengrain.chaincode.protocol.task import BenchmarkSpec, Metric, ModelInterface, Tensor, TensorType
 from goldengrain.enclave import errors, metrics
 from goldengrain.enclave.engine import run_model
 from goldengrain.enclave.onnx_rules.check import BATCH, check_model
@@ -384,40 +383,3 @@ def test_model_that_the_runtime_refuses_is_the_models_fault() -> None:
 def test_inputs_of_another_shape_are_a_programming_error() -> None:
     with pytest.raises(ValueError, match="inputs"):
         run_model(model_bytes(), INTERFACE, LIMITS, np.zeros((2, 9), np.float32))
-
-
-# --- metrics ---------------------------------------------------------------------------------------------------------
-
-
-def test_ties_go_to_the_lowest_index_and_nan_is_wrong() -> None:
-    nan, inf = np.nan, np.inf
-    outputs = np.array([[1, 1, 0], [0, nan, 1], [nan, nan, nan], [-inf, -inf, -inf], [0, inf, inf]], np.float32)
-    assert metrics.predictions(outputs).tolist() == [0, metrics.WRONG, metrics.WRONG, 0, 1]
-    assert metrics.count_correct(outputs, np.array([0, 2, 0, 0, 1])) == 3
-
-
-def test_integer_outputs_are_predictions_themselves() -> None:
-    assert metrics.predictions(np.array([[2], [0]])).tolist() == [2, 0]
-
-
-def test_score_follows_metric_wilson_and_eta() -> None:
-    inputs, labels = examples(correct=36)
-    outputs = run_model(model_bytes(), INTERFACE, LIMITS, inputs)
-    spec = BenchmarkSpec(Metric.ACCURACY, False, SAMPLES, INTERFACE, LIMITS)
-    assert metrics.score(spec, 1, outputs, labels) == 900_000
-    assert metrics.score(spec, 7_000, outputs, labels) == 896_000
-    assert metrics.score(replace(spec, wilson=True), 1, outputs, labels) == 769_479
-    loss = replace(spec, metric=Metric.LOG_LOSS, scale=2_000_000)
-    assert 0 < metrics.score(loss, 1, outputs, labels) < 1_000_000
-
-
-def test_losses_of_nonsense_score_nothing() -> None:
-    column = ModelInterface(INTERFACE.input, Tensor("y", TensorType.FLOAT32, (0, 1)))
-    spec = BenchmarkSpec(Metric.RMSE, False, 2, column, LIMITS, scale=1_000_000)
-    labels = np.array([1.0, 3.0])
-    assert metrics.score(spec, 1, np.array([[1.0], [3.0]], np.float32), labels) == 1_000_000
-    assert metrics.score(spec, 1, np.array([[1.0], [2.0]], np.float32), labels) == 292_893
-    for wrong in (np.nan, np.inf, 1e30):
-        assert metrics.score(spec, 1, np.array([[1.0], [wrong]], np.float32), labels) == 0
-    assert metrics.log_loss(np.array([[np.nan, 1.0]], np.float32), np.array([1])) > 30
-    assert metrics.log_loss(np.array([[0.5, 0.5]], np.float32), np.array([7])) > 30

@@ -16,6 +16,9 @@ MAX_TIME: constant(uint256) = 2**40 - 1
 MAX_SLOTS: constant(uint256) = 256
 MIN_OPERATORS: constant(uint256) = 2
 ACCURACY: constant(bytes32) = sha256("accuracy")
+TOP_5: constant(bytes32) = sha256("top-5")
+MACRO_F1: constant(bytes32) = sha256("macro-f1")
+AUROC: constant(bytes32) = sha256("auroc")
 RMSE: constant(bytes32) = sha256("rmse")
 LOG_LOSS: constant(bytes32) = sha256("log-loss")
 
@@ -193,8 +196,10 @@ def _check_schedule(schedule: DynArray[uint256, book.MAX_POINTS]):
 @pure
 def _check_spec(spec: digests.Spec):
     refusals.require(spec.samples >= 1 and spec.samples <= 2**32, refusals.MALFORMED_INPUT)
-    if spec.metric == ACCURACY:
+    if spec.metric == ACCURACY or spec.metric == TOP_5:
         refusals.require(spec.scale == 0, refusals.SPEC_REFUSED)
+    elif spec.metric == MACRO_F1 or spec.metric == AUROC:
+        refusals.require(not spec.wilson and spec.scale == 0, refusals.SPEC_REFUSED)
     else:
         refusals.require(spec.metric == RMSE or spec.metric == LOG_LOSS, refusals.MALFORMED_INPUT)
         refusals.require(not spec.wilson and spec.scale > 0, refusals.SPEC_REFUSED)
