@@ -19,7 +19,6 @@ What doesn't fit into memory is written and read in pieces::
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from math import prod
 from typing import Any, BinaryIO, Self
@@ -33,18 +32,16 @@ from goldengrain.chaincode.protocol.errors import MalformedInput
 from goldengrain.chaincode.protocol.task import BenchmarkSpec, DatasetDigests, Metric, TensorType
 from goldengrain.enclave.errors import DatasetMalformed, DatasetMismatch
 from goldengrain.enclave.metrics import MAX_CLASSES
+from goldengrain.enclave.tensors import HeaderWrong, read_header, write_header
 
 FORMAT = "golden-grain/dataset/v1"
 MAX_NAME = 128
 MAX_HEADER = 64 * 1024
 MAX_AXES = 8
-LENGTH = 8
-"""Bytes of the header's length, little-endian, at the start of a safetensors file."""
 INPUT_TYPES = tuple(str(one) for one in TensorType)
 _LABEL_TYPES = ("int64", "float64")
 _CODES = {"float32": "F32", "float64": "F64", "int64": "I64", "int32": "I32", "uint8": "U8"}
 _TYPES = {code: name for name, code in _CODES.items()}
-_ALIGNED = 8
 
 Array = npt.NDArray[Any]
 
@@ -88,20 +85,15 @@ class Head:
     @classmethod
     def parse(cls, data: bytes | bytearray | memoryview, size: int) -> Self:
         """Read the header from a container's first bytes, `size` being all of it; raises `DatasetMalformed`."""
-        length = header_size(data)
-        if LENGTH + length > min(len(data), size):
-            raise DatasetMalformed("the test set is no dataset container: its header is cut off")
         try:
-            fields = canonical.loads(bytes(data[LENGTH : LENGTH + length]), MAX_HEADER)
-            manifest = canonical.loads(fields.pop("__metadata__")["manifest"].encode())
-            labels, inputs = (_part(fields.pop(name)) for name in ("labels", "inputs"))
-        except (MalformedInput, KeyError, ValueError, TypeError, AttributeError) as error:
-            raise DatasetMalformed("the test set is no dataset container") from error
-        (label_part, begin, end), (input_part, middle, last) = labels, inputs
-        whole = begin == 0 and end == middle == label_part.size and last - middle == input_part.size
-        if fields or not whole or LENGTH + length + last != size:
-            raise DatasetMalformed("the test set's labels and inputs, in this order, don't fill the container")
-        return cls(_checked(manifest, label_part, input_part), label_part, input_part, LENGTH + length)
+            header = read_header(data, size, MAX_HEADER)
+            if list(header.entries) != ["labels", "inputs"]:
+                raise DatasetMalformed("a test set has labels, then inputs, and nothing else")
+            labels, inputs = (Part(_TYPES[one.dtype], one.shape) for one in header.entries.values())
+            manifest = canonical.loads(header.metadata["manifest"].encode())
+        except (HeaderWrong, MalformedInput, KeyError, ValueError) as error:
+            raise DatasetMalformed(f"the test set is no dataset container: {error}") from error
+        return cls(_checked(manifest, labels, inputs), labels, inputs, header.size)
 
     @property
     def samples(self) -> int:
@@ -121,14 +113,10 @@ class Head:
     def to_bytes(self) -> bytes:
         """Return the header as it is written, filled up with spaces to a multiple of eight bytes."""
         manifest = canonical.dumps({"format": FORMAT, "name": self.name, "samples": self.samples}).decode()
-        fields: dict[str, Json] = {"__metadata__": {"manifest": manifest}}
-        at = 0
-        for name, part in (("labels", self.labels), ("inputs", self.inputs)):
-            fields[name] = {"dtype": _CODES[part.type], "shape": list(part.shape), "data_offsets": [at, at + part.size]}
-            at += part.size
-        text = json.dumps(fields, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % _ALIGNED)
-        return len(text).to_bytes(LENGTH, "little") + text
+        parts = {"labels": self.labels, "inputs": self.inputs}
+        return write_header(
+            {"manifest": manifest}, {name: (_CODES[one.type], one.shape) for name, one in parts.items()}
+        )
 
     def require(self, spec: BenchmarkSpec) -> None:
         """Raise `DatasetMismatch` unless samples, shapes and types are what a benchmark spec says and can be scored."""
@@ -236,23 +224,6 @@ def seal_dataset(container: bytes) -> SealedDataset:
         ciphertext=digests.sha256(ciphertext), plaintext=digests.sha256(container), key=digests.sha256(key)
     )
     return SealedDataset(found, key, ciphertext)
-
-
-def header_size(data: bytes | bytearray | memoryview) -> int:
-    """Return the header's length from a container's first eight bytes; raises `DatasetMalformed`."""
-    length = int.from_bytes(data[:LENGTH], "little")
-    if len(data) < LENGTH or not 2 <= length <= MAX_HEADER:
-        raise DatasetMalformed(f"the test set is no dataset container: its header has 2 to {MAX_HEADER:,} bytes")
-    return length
-
-
-def _part(fields: dict[str, Json]) -> tuple[Part, int, int]:
-    """Read a tensor's entry: the part, where its bytes begin and where they end."""
-    begin, end = fields.pop("data_offsets")
-    part = Part(_TYPES[fields.pop("dtype")], tuple(fields.pop("shape")))
-    if fields or not all(type(one) is int and one >= 0 for one in (begin, end, *part.shape)):
-        raise ValueError("a tensor has a type, a shape and offsets")
-    return part, begin, end
 
 
 def _checked(manifest: Json, labels: Part, inputs: Part) -> str:

@@ -1,86 +1,79 @@
-"""Run a model over a test set with ONNX Runtime: one thread, fixed batches, the checked bytes only.
+"""Check a model and run it over a test set: ONNX with ONNX Runtime, weights for a built-in architecture with torch.
 
 The same code runs in the enclave's worker and at the provider's, who evaluates the model it bought: on one kind of
-machine both get the same bits.
+machine both get the same bits. Batches are fixed, one thread runs them, and only checked bytes are run.
 
 Example::
 
     outputs = run_model(model_bytes, interface, limits, inputs)     # (samples, *output shape)
-    correct = count_correct(outputs, labels)
+
+or piece by piece, whatever the size::
+
+    model = open_model(model_bytes, interface, limits, samples)
+    for batch in batches:                                           # of model.batch samples, the last of fewer
+        outputs = run_batch(model, interface, batch)
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from goldengrain.chaincode.protocol.task import ModelInterface, ModelLimits
-from goldengrain.enclave.errors import ModelInterfaceWrong, ModelNotRunnable, OutOfMemory
-from goldengrain.enclave.onnx_rules.check import CheckedModel, check_model
+from goldengrain.enclave.errors import ModelInterfaceWrong
+from goldengrain.enclave.weights import check_weights, looks_like_weights
 
 Array = npt.NDArray[Any]
-_FATAL_ONLY = 4
-_OUT_OF_MEMORY = ("bad allocation", "bad_alloc", "Failed to allocate memory", "std::length_error")
-_ENGINE_ERRORS = "EPFail Fail InvalidArgument InvalidGraph InvalidProtobuf NoModel NotImplemented RuntimeException"
-_ERRORS: tuple[type[Exception], ...] = (
-    *(getattr(ort_errors, name) for name in _ENGINE_ERRORS.split()),
-    ValueError,
-    RuntimeError,
-)
+
+
+class Model(Protocol):
+    """A checked model, ready to run."""
+
+    batch: int
+    """Samples a run."""
+
+    def run(self, batch: Array) -> Array:
+        """Return the output for a batch of inputs."""
+
+
+def open_model(data: bytes, interface: ModelInterface, limits: ModelLimits, samples: int) -> Model:
+    """Check a model for a run over so many samples, and make it ready.
+
+    Raises `ModelRefused` for whatever is the model's fault, `HostFault` for the machine's.
+    """
+    if looks_like_weights(data):
+        from goldengrain.enclave.torch_engine import TorchModel
+
+        return TorchModel(check_weights(data, interface, limits, samples))
+    from goldengrain.enclave.onnx_engine import OnnxModel
+    from goldengrain.enclave.onnx_rules.check import check_model
+
+    return OnnxModel(check_model(data, interface, limits, samples), interface)
+
+
+def run_batch(model: Model, interface: ModelInterface, batch: Array) -> Array:
+    """Run a batch and hold the outputs against the interface; raises `ModelInterfaceWrong`, and what `run` does."""
+    wanted, result = interface.output, model.run(batch)
+    if result.dtype != np.dtype(wanted.type) or result.shape != (len(batch), *wanted.shape[1:]):
+        raise ModelInterfaceWrong(
+            f"output {wanted.name!r} came as {result.dtype} {list(result.shape)} for {len(batch)} samples"
+        )
+    return result
 
 
 def run_model(data: bytes, interface: ModelInterface, limits: ModelLimits, inputs: Array) -> Array:
     """Check a model and run it over all samples of `inputs`; returns the task's output for each.
 
-    Raises `ModelRefused` for whatever is the model's fault and `OutOfMemory` for the machine's; `ValueError` when the
-    inputs themselves are not of the interface.
+    Raises as `open_model` and `run_batch` do; `ValueError` when the inputs themselves are not of the interface.
     """
     wanted = interface.input
     if inputs.dtype != np.dtype(wanted.type) or inputs.shape[1:] != wanted.shape[1:] or not len(inputs):
         raise ValueError(f"inputs of {inputs.dtype} {inputs.shape} where the task has {wanted.type} {wanted.shape[1:]}")
-    checked = check_model(data, interface, limits, len(inputs))
-    session = _guarded(_open, checked)
-    return _run(session, checked, interface, inputs)
-
-
-def _open(checked: CheckedModel) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.use_deterministic_compute = True
-    options.log_severity_level = _FATAL_ONLY
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(checked.data, options, providers=["CPUExecutionProvider"])
-
-
-def _run(session: ort.InferenceSession, checked: CheckedModel, interface: ModelInterface, inputs: Array) -> Array:
-    output = interface.output
-    results = np.empty((len(inputs), *output.shape[1:]), dtype=output.type)
-    for start in range(0, len(inputs), checked.batch):
-        batch = inputs[start : start + checked.batch]
-        (result,) = _guarded(session.run, [output.name], {interface.input.name: batch})
-        if result.dtype != results.dtype or result.shape != (len(batch), *output.shape[1:]):
-            raise ModelInterfaceWrong(
-                f"output {output.name!r} came as {result.dtype} {list(result.shape)} for {len(batch)} samples"
-            )
-        results[start : start + len(batch)] = result
+    model = open_model(data, interface, limits, len(inputs))
+    results = np.empty((len(inputs), *interface.output.shape[1:]), dtype=interface.output.type)
+    for start in range(0, len(inputs), model.batch):
+        batch = inputs[start : start + model.batch]
+        results[start : start + len(batch)] = run_batch(model, interface, batch)
     return results
-
-
-def _guarded(call: Any, *arguments: Any) -> Any:
-    """Call into ONNX Runtime; its errors become ours."""
-    try:
-        return call(*arguments)
-    except MemoryError as error:
-        raise OutOfMemory("the engine ran out of memory") from error
-    except _ERRORS as error:
-        text = str(error)
-        if any(mark in text for mark in _OUT_OF_MEMORY):
-            raise OutOfMemory("the engine ran out of memory") from error
-        raise ModelNotRunnable(f"ONNX Runtime refuses the model: {text.strip().splitlines()[0][:200]}") from error

@@ -23,7 +23,7 @@ The tree::
         │   ├── ProvenanceEnclaveMismatch (7), ProvenanceReportMismatch (8), ProvenancePriceMismatch (9)
         │   └── ProvenanceRevealMismatch (10), ProvenanceModelMismatch (11)
         ├── HostFault                       the machine's fault: nothing is signed
-        │   └── OutOfTime, OutOfMemory, WorkerLost
+        │   └── OutOfTime, OutOfMemory, WorkerLost, EngineMissing
         ├── KeysRefused                     sealed keys that can't be opened here
         ├── QuotingUnavailable              no quote can be had here
         ├── BundleRefused                   a trust bundle that can't be one
@@ -168,13 +168,13 @@ class ModelCiphertextWrong(ModelRefused):
 
 
 class ModelUnparsable(ModelRefused):
-    """The plaintext is not an ONNX model."""
+    """The plaintext is neither an ONNX model nor weights for an architecture."""
 
     code = "MODEL_UNPARSABLE"
 
 
 class ModelVersionRefused(ModelRefused):
-    """An IR version, operator set, function or training part outside what the engine takes."""
+    """An IR version, operator set, function, training part or format of weights outside what the engines take."""
 
     code = "MODEL_VERSION_REFUSED"
 
@@ -291,6 +291,12 @@ class WorkerLost(HostFault):
     """The worker process was ended from outside or can't be started."""
 
     code = "WORKER_LOST"
+
+
+class EngineMissing(HostFault):
+    """The engine that the model needs is not installed in this enclave; another one may have it."""
+
+    code = "ENGINE_MISSING"
 
 
 class KeysRefused(EnclaveError):

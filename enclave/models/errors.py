@@ -15,3 +15,9 @@ class SourceRefused(EnclaveError):
     """A file or folder that no test set can be read from."""
 
     code = "SOURCE_REFUSED"
+
+
+class ExportFailed(EnclaveError):
+    """A model that can't be exported as an enclave takes it."""
+
+    code = "EXPORT_FAILED"

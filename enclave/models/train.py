@@ -39,6 +39,7 @@ from goldengrain.enclave.engine import run_model
 from goldengrain.enclave.metrics import count_correct
 from goldengrain.enclave.models.datasets import NAMES, Data, Split, load
 from goldengrain.enclave.models.errors import DataMissing
+from goldengrain.enclave.models.export import from_sklearn
 
 LIMITS = ModelLimits(model_bytes=16 * 1024**2, nodes=2_000, operations=10_000_000, memory_bytes=256 * 1024**2)
 """Limits that every model of this module keeps with room to spare; a task may take them as they are."""
@@ -47,7 +48,6 @@ HELD_BACK = 0.2
 """Share of the training data on which a developer estimates its score."""
 MOST_SAMPLES = 6_000
 """Training samples at most, so that training takes about a second."""
-_OPSETS = {"": 18, "ai.onnx.ml": 3}
 _SEED = 7
 
 
@@ -93,23 +93,9 @@ def train(kind: str, data: Data) -> Trained:
     with warnings.catch_warnings(), threadpool_limits(1):  # sums depend on the number of threads
         warnings.simplefilter("ignore")  # few iterations on purpose
         estimator.fit(part.inputs[kept:], part.labels[kept:])
-    model = export(estimator, part.inputs.shape[1])
+    model = from_sklearn(estimator, part.inputs.shape[1])
     outputs = run_model(model, data.interface, LIMITS, np.ascontiguousarray(part.inputs[:kept]))
     return Trained(kind, model, scores.accuracy(count_correct(outputs, part.labels[:kept]), kept))
-
-
-def export(estimator: Any, features: int) -> bytes:
-    """Export a fitted scikit-learn classifier to ONNX with the interface that the module names."""
-    from skl2onnx import to_onnx
-    from skl2onnx.common.data_types import FloatTensorType
-
-    types = [("input", FloatTensorType([None, features]))]
-    options = {id(estimator): {"zipmap": False}}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations inside the exporter
-        model = to_onnx(estimator, initial_types=types, options=options, target_opset=_OPSETS)
-    model.graph.name = "golden-grain"
-    return bytes(model.SerializeToString(deterministic=True))
 
 
 def main(arguments: list[str] | None = None) -> int:

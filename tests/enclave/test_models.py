@@ -19,6 +19,7 @@ from goldengrain.enclave.evaluate import evaluate
 from goldengrain.enclave.models import datasets
 from goldengrain.enclave.models.datasets import Data, Split, available, load, read_idx
 from goldengrain.enclave.models.errors import DataMissing
+from goldengrain.enclave.models.export import from_sklearn
 from goldengrain.enclave.models.train import KINDS, LIMITS, Trained, main, train
 
 
@@ -64,11 +65,9 @@ def test_three_models_of_clearly_different_quality(digits: Data, trained: dict[s
 def test_engine_agrees_with_scikit_learn(digits: Data) -> None:
     estimator = KINDS["tree"]()
     estimator.fit(digits.train.inputs, digits.train.labels)
-    from goldengrain.enclave.models.train import export
-
     spec = BenchmarkSpec(Metric.ACCURACY, False, 597, digits.interface, LIMITS)
     correct = int((estimator.predict(digits.test.inputs) == digits.test.labels).sum())
-    ours = evaluate(export(estimator, 64), digits.container(), spec, 1)
+    ours = evaluate(from_sklearn(estimator, 64), digits.container(), spec, 1)
     assert ours == scores.accuracy(correct, 597)
 
 
