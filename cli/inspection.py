@@ -94,6 +94,11 @@ def _asked(model: ModelProto, spec: BenchmarkSpec | None) -> tuple[ModelInterfac
     return _own_interface(model.graph), LIMITS, BATCH_SAMPLES
 
 
+def own_interface(data: bytes) -> ModelInterface:
+    """The interface that an ONNX model has by itself. Raises ModelRefused for what is none or has another one."""
+    return _own_interface(_parsed(data).graph)
+
+
 def _own_interface(graph: GraphProto) -> ModelInterface:
     """The interface that a model has: its one input, and its output ``probabilities`` or else its first one."""
     from goldengrain.enclave.errors import ModelInterfaceWrong

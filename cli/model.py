@@ -12,8 +12,8 @@ from rich.markup import escape
 from goldengrain.chaincode.protocol.errors import MalformedInput
 from goldengrain.chaincode.protocol.offer import DEFAULT_CHUNK, MAX_CHUNK, MIN_CHUNK
 from goldengrain.chaincode.protocol.policy import TrustBundle
-from goldengrain.chaincode.protocol.task import BenchmarkSpec
-from goldengrain.cli import buying, secret_files, selling
+from goldengrain.chaincode.protocol.task import BenchmarkSpec, Metric
+from goldengrain.cli import buying, packing, secret_files, selling
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.errors import CheckFailed, ExtraMissing, FileRefused
 from goldengrain.cli.founding import bundle_file
@@ -23,6 +23,7 @@ from goldengrain.cli.output import console, emit, table
 from goldengrain.cli.progress import byte_progress
 from goldengrain.cli.session import home_of
 from goldengrain.cli.task import SIMULATED
+from goldengrain.cli.testsets import INPUT, TestSet, load_test_set
 from goldengrain.enclave.provenance import Provenance
 from goldengrain.enclave.provenance import verify as check_provenance
 from goldengrain.gateway.market.provenance import collect
@@ -32,6 +33,7 @@ from goldengrain.network.home import write_atomically
 AMOUNT = click.IntRange(0, 2**63 - 1)
 MODEL_FILE = click.Path(path_type=Path, dir_okay=False)
 MAX_FILE = 4 * 1024**3
+ARCHITECTURES = ("mlp", "lenet", "resnet-8", "resnet-18")
 
 
 @click.group(cls=Group)
@@ -138,6 +140,92 @@ async def open_model(
         *([SIMULATED] if bought.simulated else []),
     ]
     emit(context, value, lines)
+
+
+@command(model, example="goldengrain model pack train:classifier --data rows.csv --out model.onnx")
+@click.argument("source", metavar="MODULE:NAME|FILE")
+@click.option("--out", type=MODEL_FILE, required=True, help="The file to write.")
+@click.option("--data", metavar="DATA", help="Data of your own to estimate the score on: as `dataset pack` takes it.")
+@click.option("--task", "task", metavar="TASK", help="Pack for this task: its interface, limits and metric.")
+@click.option("--metric", type=click.Choice([str(one) for one in Metric]), default="accuracy", show_default=True)
+@click.option("--scale", type=click.IntRange(1), help="For losses: the loss, in millionths, that scores 0.")
+@click.option("--wilson", is_flag=True, help="Estimate the lower end of Wilson's interval.")
+@click.option("--architecture", type=click.Choice(ARCHITECTURES), help="Weights: for this built-in architecture.")
+@click.option("--image", metavar="SIZES", help="What the network sees, for instance 1x28x28 or 64.")
+@click.option("--outputs", type=click.IntRange(1), help="Weights: how many outputs the network has.")
+@click.option("--hidden", metavar="SIZES", help="An mlp's hidden layers, for instance 128x64.")
+@click.option("--no-softmax", is_flag=True, help="Weights: the last layer's outputs as they are.")
+@click.option("--weights", is_flag=True, help="Keep weights for the torch engine instead of writing them as ONNX.")
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+async def pack(context: click.Context, source: str, out: Path, task: str | None, **options: Any) -> None:
+    """Turn a trained model into a file that an enclave takes, check it, and estimate its score on your own data.
+
+    MODULE:NAME is a fitted scikit-learn estimator or a torch module, or a function that makes one, imported from this
+    folder: nothing is unpickled. FILE is .onnx, or .safetensors with weights for --architecture.
+    """
+    _require_free(out, options["force"])
+    spec = await _spec(context, task)
+    shape = packing.Shape(
+        options["architecture"],
+        _sizes(options["image"], "--image"),
+        options["outputs"],
+        _sizes(options["hidden"], "--hidden"),
+        not options["no_softmax"],
+    )
+    metric = spec.metric if spec else Metric(options["metric"])
+    with console(context).status(f"packing {source}"):
+        own = _own_data(options["data"], metric, spec, options["scale"], shape)
+        made = packing.pack(source, shape, own, spec, weights=options["weights"], wilson=options["wilson"])
+        write_atomically(out, made.data)
+    value = {
+        "file": str(out),
+        "bytes": len(made.data),
+        "sha256": hashlib.sha256(made.data).hexdigest(),
+        "kind": made.kind,
+        "interface": made.interface.to_json(),
+        "operations": made.operations,
+        "memory_bytes": made.memory,
+        "metric": str(metric),
+        "estimate_ppm": made.score,
+        "samples": made.samples,
+    }
+    rows: list[tuple[str, object]] = [
+        ("file", f"{out}: {len(made.data):,} bytes"),
+        ("kind", made.kind),
+        ("operations a sample", f"{made.operations:,}"),
+        ("memory", f"{made.memory:,} bytes"),
+        ("an enclave would take it", "yes"),
+        (
+            "estimate",
+            "give --data for one" if made.score is None else f"{made.score:,} ppm {metric} on {options['data']}",
+        ),
+    ]
+    emit(context, value, [table(out.name, ("", ""), rows), f"next: goldengrain model seal {out} --task TASK"])
+
+
+async def _spec(context: click.Context, task: str | None) -> BenchmarkSpec | None:
+    if task is None:
+        return None
+    async with market_session(context) as opened:
+        return (await opened.market.tasks.get(await opened.task_id(task))).task.spec
+
+
+def _sizes(text: str | None, option: str) -> tuple[int, ...]:
+    parts = text.split("x") if text else []
+    if not all(part.isdigit() and 0 < int(part) < 2**31 for part in parts):
+        raise click.BadParameter("sizes are numbers with an x between them, for instance 1x28x28", param_hint=option)
+    return tuple(int(part) for part in parts)
+
+
+def _own_data(
+    source: str | None, metric: Metric, spec: BenchmarkSpec | None, scale: int | None, shape: packing.Shape
+) -> TestSet | None:
+    if source is None:
+        return None
+    classes = spec.interface.output.shape[-1] if spec else shape.outputs
+    names = (spec.interface.input.name, spec.interface.output.name) if spec else (INPUT, None)
+    scale = spec.scale if spec else scale or 0
+    return load_test_set(source, metric=metric, scale=scale, classes=classes, input_name=names[0], output_name=names[1])
 
 
 @command(model, example="goldengrain model inspect model.onnx")

@@ -64,6 +64,9 @@ WRONG_LINES = [
     ("model", "seal", "model.onnx"),
     ("model", "seal", "model.onnx", "--task", DIGITS, "--chunk-size", "3"),
     ("model", "open", DIGITS),
+    ("model", "pack", "train:classifier"),
+    ("model", "pack", "w.safetensors", "--out", "x", "--architecture", "gpt"),
+    ("model", "pack", "w.safetensors", "--out", "x", "--image", "large"),
     ("model", "inspect"),
     ("offer", "submit"),
     ("offer", "receipt"),
@@ -90,7 +93,7 @@ COMMANDS = {
     "credits": ("mint", "transfer", "balance"),
     "dataset": ("pack", "show"),
     "task": ("open", "list", "show", "shut"),
-    "model": ("seal", "open", "inspect"),
+    "model": ("pack", "seal", "open", "inspect"),
     "offer": ("submit", "receipt", "withdraw", "list", "show", "wait", "reveal", "refund"),
     "enclave": ("run", "register", "verify-quote"),
 }
