@@ -1,113 +1,153 @@
-"""An operator's agent: takes what jobs it can for its enclave, one after another, until it is told to stop.
-
-A job that fails for the host (nothing signed, lease over) leaves its claim to lapse; the agent says so and continues.
-"""
+"""`goldengrain agent`: do what one side of the market owes, in time, until told to stop."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import json
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from goldengrain.chaincode.protocol.errors import Conflict, GoldenGrainError
-from goldengrain.chaincode.protocol.tables import OfferState
-from goldengrain.cli import operating
-from goldengrain.cli.enclave_process import EnclaveHost
-from goldengrain.cli.stores import Stores
-from goldengrain.enclave.client import EnclaveClient
-from goldengrain.enclave.errors import EnclaveUnreachable
-from goldengrain.gateway.errors import EvaluateError, EventsError
-from goldengrain.gateway.events import ChaincodeEvent
-from goldengrain.gateway.market import Market
-from goldengrain.gateway.streams import EventStream
+import click
+
+from goldengrain.chaincode.protocol.clock import LedgerClock
+from goldengrain.cli.agents.agent import Agent, Side
+from goldengrain.cli.agents.developer import Developer
+from goldengrain.cli.agents.duty import Duty, Kind, Notice
+from goldengrain.cli.agents.operator import Operator
+from goldengrain.cli.agents.provider import Provider
+from goldengrain.cli.command import Group, command
+from goldengrain.cli.enclave_process import EnclaveKeeper
+from goldengrain.cli.market_session import market_session, short
+from goldengrain.cli.operators import NAME, challenger_option, challenging, prepare
+from goldengrain.cli.output import console, emit, table
+from goldengrain.cli.session import home_of
+from goldengrain.cli.settings import settings
+from goldengrain.cli.timing import DURATION, moment
 from goldengrain.network.home import Home
 
-LOOK_S = 2.0
-"""Seconds between looks at the ledger while no event comes."""
+once_option = click.option("--once", is_flag=True, help="Do what is due now and exit: 0 if nothing failed, 1 if not.")
+COLOURS = {Kind.DONE: "green", Kind.FAILED: "red", Kind.WARNING: "bold yellow", Kind.MISSED: "bold red"}
 
 
-@dataclass(frozen=True)
-class JobDone:
-    """What became of a job: the offer's new state and the report's transaction, or the error that stopped it.
+@click.group(cls=Group)
+def agent() -> None:
+    """Do what one side owes, in time: run one for whoever buys, sells or benchmarks.
 
-    There is no score in it: that of a declined offer is nobody's business.
+    An agent works until Ctrl+C. It says what it did, what failed, and before a deadline is missed. It may be killed at
+    any moment: started again, it finishes what is owed. Two of the same do no harm.
     """
 
-    offer: bytes
-    claim: int | None = None
-    state: OfferState | None = None
-    transaction: str | None = None
-    error: GoldenGrainError | None = None
+
+@command(agent, example="goldengrain agent provider --as User1@org1.example.com")
+@once_option
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Where bought models go, as OFFER.onnx.  [default: HOME/bought]",
+)
+async def provider(context: click.Context, once: bool, into: Path | None) -> int:
+    """For who opened tasks: receipts, opening what was bought, awards, forfeits, refunds, the test set before A."""
+    async with market_session(context) as opened:
+        side = Provider(opened.market, opened.home, opened.stores, into or opened.home.path / "bought")
+        return await _work(context, opened.home, side, once)
 
 
-@dataclass(frozen=True)
-class Agent:
-    """An operator's identity, its enclave, and the seconds of its leases (None: as ``operating.claim`` has it)."""
-
-    market: Market
-    home: Home
-    stores: Stores
-    host: EnclaveHost
-    lease: int | None = None
-
-    async def work(self, stop: asyncio.Event) -> AsyncIterator[JobDone | None]:
-        """Claim and run jobs until ``stop``; yields each when it is over, None whenever there is nothing to do.
-
-        Raises:
-            EnclaveUnreachable: where the enclave is gone.
-
-        """
-        given_up: set[bytes] = set()
-        async with self.host.client() as enclave, self.market.events(await self.market.network.height()) as events:
-            while not stop.is_set():
-                offers = [one for one in await self._offers() if one not in given_up]
-                for offer in offers:
-                    given_up.add(offer)
-                    if not stop.is_set() and (done := await self._job(enclave, offer)) is not None:
-                        yield done
-                if not offers:
-                    yield None
-                    await _pause(events, stop)
-
-    async def _offers(self) -> list[bytes]:
-        """Ids of the offers that may be claimed; none while the peer is out of reach."""
-        try:
-            return [one.id async for one in operating.open_jobs(self.market, self.home, self.host.id)]
-        except EvaluateError:
-            return []
-
-    async def _job(self, enclave: EnclaveClient, offer: bytes) -> JobDone | None:
-        """Run one offer; None where another operator was faster."""
-        try:
-            claimed = await operating.claim(self.market, self.home, self.host.id, offer, self.lease)
-        except Conflict:
-            return None
-        except GoldenGrainError as error:
-            return JobDone(offer, error=error)
-        try:
-            report = await operating.run(self.market, self.stores, enclave, self.host.exchange, claimed)
-            done = await operating.submit(self.market, self.home, claimed, report)
-        except EnclaveUnreachable:
-            raise
-        except GoldenGrainError as error:
-            return JobDone(offer, claimed.number, error=error)
-        return JobDone(offer, claimed.number, OfferState(done.answer["state"]), done.transaction_id)
+@command(agent, example="goldengrain agent developer --as User1@org2.example.com")
+@once_option
+async def developer(context: click.Context, once: bool) -> int:
+    """For who made offers: the secret r in time, envelopes for further enclaves, and what is to be taken back."""
+    async with market_session(context) as opened:
+        return await _work(context, opened.home, Developer(opened.market, opened.home, opened.stores), once)
 
 
-async def _pause(events: EventStream[ChaincodeEvent], stop: asyncio.Event) -> None:
-    """Return when the contract announces something, when ``stop`` is set, or after a while."""
-    waits = [asyncio.ensure_future(_announced(events)), asyncio.ensure_future(stop.wait())]
-    _, pending = await asyncio.wait(waits, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
-    for one in pending:
-        one.cancel()
-    await asyncio.gather(*waits, return_exceptions=True)
+@command(agent, example="goldengrain agent operator org2 --as operator@org2.example.com")
+@NAME
+@once_option
+@challenger_option
+@click.option("--lease", type=DURATION, help="Lease of a claim.  [default: 10m, within the policy's bounds and B]")
+async def operator(
+    context: click.Context, name: str | None, once: bool, challenger: str | None, lease: int | None
+) -> int:
+    """For who runs an enclave: its registration and renewals, claims, reports in time, lapses.
+
+    NAME tells enclaves of one machine apart (default: the organisation's).
+    """
+    home, name = home_of(context), prepare(context, name)
+    async with market_session(context) as opened:
+        where = opened.context
+        async with EnclaveKeeper(home, name, channel=where.channel, contract=where.contract) as keeper:
+            other = challenging(opened, challenger)
+            side = Operator(opened.market, home, opened.stores, keeper, other, lease)
+            return await _work(context, home, side, once)
 
 
-async def _announced(events: EventStream[ChaincodeEvent]) -> None:
-    """Wait for an event; a broken stream only means to look again in a while."""
-    try:
-        async for _ in events:
-            return
-    except EventsError:
-        pass
-    await asyncio.sleep(LOOK_S)
+async def _work(context: click.Context, home: Home, side: Side, once: bool) -> int:
+    clock = LedgerClock(home.clock_file)
+    if not once:
+        await Agent(side, clock, _printer(context)).work(stopped_by_signals())
+        return 0
+    notices: list[Notice] = []
+    agent = Agent(side, clock, notices.append)
+    with console(context).status("doing what is due"):
+        left = await agent.once()
+    now = clock.now()
+    undone = [one for one in left if one.due <= now]
+    value: dict[str, Any] = {str(kind): _of_kind(notices, kind) for kind in COLOURS}
+    value["waiting"] = [_waiting(one, now) for one in left if one.due > now]
+    emit(context, value, [*map(_line, notices), *_table(left, now)])
+    return 1 if undone or agent.counts.get(Kind.FAILED) else 0
+
+
+def _of_kind(notices: list[Notice], kind: Kind) -> list[dict[str, Any]]:
+    return [one.to_json() for one in notices if one.kind is kind]
+
+
+def _waiting(duty: Duty, now: int) -> dict[str, Any]:
+    return duty.named() | {"due": duty.due, "due_in_s": duty.due - now, "until": duty.until}
+
+
+def _table(duties: list[Duty], now: int) -> list[Any]:
+    rows = [
+        (
+            duty.command,
+            f"{duty.what} {short(duty.about)}",
+            duty.number,
+            "now" if duty.due <= now else f"in {duty.due - now:,} s",
+            moment(duty.last) if duty.last else "",
+        )
+        for duty in sorted(duties, key=lambda one: one.due)
+    ]
+    return [table("Not done yet", ("command", "of", "number", "due", "send until"), rows)] if rows else []
+
+
+def _printer(context: click.Context) -> Callable[[Notice], None]:
+    """Print notices as they come: a line for a person, one JSON object a line with --json."""
+
+    def show(notice: Notice) -> None:
+        if settings(context).json:
+            sys.stdout.write(json.dumps(notice.to_json()) + "\n")
+            sys.stdout.flush()
+        else:
+            console(context).print(_line(notice), soft_wrap=True)
+            sys.stdout.flush()
+
+    return show
+
+
+def _line(notice: Notice) -> str:
+    colour = COLOURS.get(notice.kind)
+    text = str(notice).replace("[", r"\[")
+    return f"[{colour}]{text}[/]" if colour else text
+
+
+def stopped_by_signals() -> asyncio.Event:
+    """Return an event that Ctrl+C and SIGTERM set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop

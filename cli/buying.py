@@ -14,6 +14,7 @@ in ``HOME/secrets/tasks/TASK.json`` before the task is opened.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import tempfile
@@ -219,9 +220,14 @@ async def receipt(
 
     """
     view = await market.offers.get(offer)
-    order = view.order
     source = source or stores.of(view.developer_msp)
-    own = stores.of(market.network.identity.msp_id)
+    size = await asyncio.to_thread(_fetch, source, stores.of(market.network.identity.msp_id), view, progress)
+    return Receipted(await market.offers.receipt(offer), view.order.ciphertext, size)
+
+
+def _fetch(source: ContentStore, own: ContentStore, view: OfferView, progress: Progress | None) -> int:
+    """Copy an offer's ciphertext and its envelopes, verified; returns the ciphertext's size."""
+    order = view.order
     with source.open(order.ciphertext, order.size) as reader:
         blob = own.put(_counted(reader, progress), order.ciphertext)
     if blob.size != order.size:
@@ -230,7 +236,7 @@ async def receipt(
         if source.has(envelope.digest):
             with source.open(envelope.digest, sealing.MODEL_ENVELOPE) as reader:
                 own.put(reader, envelope.digest)
-    return Receipted(await market.offers.receipt(offer), order.ciphertext, blob.size)
+    return blob.size
 
 
 def _counted(chunks: Iterable[bytes], progress: Progress | None) -> Iterator[bytes]:
@@ -262,7 +268,7 @@ async def unlock(market: Market, home: Home, stores: Stores, offer: bytes, out: 
     key = _bought_key(home, view)
     secret_files.write(home, BOUGHT, offer, {"offer": offer.hex(), "key": key.hex()})
     store = stores.holding(view.order.ciphertext, [market.network.identity.msp_id, view.developer_msp])
-    size = _decrypt(store, view, key, lock.model, out)
+    size = await asyncio.to_thread(_decrypt, store, view, key, lock.model, out)
     return BoughtModel(offer, out, lock.model, size, lock.score, lock.price, lock.simulated)
 
 
@@ -288,7 +294,10 @@ def _decrypt(store: ContentStore, view: OfferView, key: bytes, model: bytes, out
         raise FileRefused(f"{out} cannot be written: {error.strerror}") from error
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as sink, tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        with (
+            os.fdopen(handle, "wb") as sink,
+            tempfile.TemporaryDirectory(dir=out.parent, prefix=".ciphertext.") as folder,
+        ):
             ciphertext = Path(folder) / "ciphertext"
             store.fetch(view.order.ciphertext, ciphertext, view.order.size)
             with ciphertext.open("rb") as source:

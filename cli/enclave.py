@@ -4,42 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.markup import escape
 
+from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.chaincode.protocol.errors import MalformedInput
 from goldengrain.chaincode.protocol.quote_rules import DEFAULT, AllOf, read_rules
 from goldengrain.cli import operating
-from goldengrain.cli.agent import Agent, JobDone
+from goldengrain.cli.agent import stopped_by_signals
+from goldengrain.cli.agents.agent import Agent
+from goldengrain.cli.agents.duty import Kind, Notice
+from goldengrain.cli.agents.operator import Operator
 from goldengrain.cli.command import Group, command
-from goldengrain.cli.contexts import Contexts
-from goldengrain.cli.enclave_process import EnclaveHost, attach, enclave_process, folder_of
+from goldengrain.cli.enclave_process import EnclaveHost, EnclaveKeeper, attach
 from goldengrain.cli.errors import CommandLineError, FileRefused
-from goldengrain.cli.founding import OPERATOR
 from goldengrain.cli.market_session import MarketSession, market_session, short
+from goldengrain.cli.operators import NAME, challenger_option, challenging, prepare
 from goldengrain.cli.output import console, emit, table
 from goldengrain.cli.roster import is_fit
 from goldengrain.cli.session import home_of
-from goldengrain.cli.settings import settings
 from goldengrain.cli.task import SIMULATED
 from goldengrain.cli.timing import DURATION, moment
 from goldengrain.enclave.client import EnclaveClient
 from goldengrain.enclave.verify import INTEL, Verdict, parse_time, verify
-from goldengrain.gateway.wallet import Wallet
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 MAX_FILE = 1024 * 1024
-NAME = click.argument("name", required=False)
-challenger_option = click.option(
-    "--challenger",
-    metavar="LABEL",
-    help="Identity of another organisation that challenges; without it, any in the wallet.",
-)
+_LOOK_S = 0.1
 
 
 @click.group(cls=Group)
@@ -61,21 +57,29 @@ async def run(
     idle: int | None,
     lease: int | None,
 ) -> None:
-    """Start an enclave, register it where it is not, and run jobs until Ctrl+C: an operator's agent.
+    """Start an enclave, register it where it is not, and run jobs until Ctrl+C, so many, or until there are none.
 
-    NAME tells enclaves of one machine apart (default: the organisation's). A job that has begun is finished first.
+    The operator's agent (`goldengrain agent operator`) with an end. NAME tells enclaves of one machine apart (default:
+    the organisation's). A job that has begun is finished first.
     """
-    home, name = home_of(context), _prepare(context, name)
-    stop = _stopped_by_signals()
+    home, name = home_of(context), prepare(context, name)
+    stop = stopped_by_signals()
     async with market_session(context) as opened:
-        market, where = opened.market, opened.context
-        async with enclave_process(home, name, channel=where.channel, contract=where.contract) as host:
+        where = opened.context
+        async with EnclaveKeeper(home, name, channel=where.channel, contract=where.contract) as keeper:
+            host = await keeper.host()
             async with host.client() as client:
                 await _registered(context, opened, client, challenger)
             console(context).print(f"enclave {short(host.id)} works for {opened.msp_id}; Ctrl+C stops it")
-            done = await _work(context, Agent(market, home, opened.stores, host, lease), stop, jobs, idle)
-    value = _host_value(host) | {"jobs": [_job_value(one) for one in done]}
-    emit(context, value, [f"stopped after {len(done)} jobs"])
+            side = Operator(opened.market, home, opened.stores, keeper, challenging(opened, challenger), lease)
+            shown = _Jobs(context, stop, jobs, idle)
+            agent = Agent(side, LedgerClock(home.clock_file), shown.note)
+            watching = asyncio.create_task(shown.watch(agent))
+            try:
+                await agent.work(stop)
+            finally:
+                watching.cancel()
+    emit(context, _host_value(host) | {"jobs": shown.over}, [f"stopped after {len(shown.over)} jobs"])
 
 
 @command(enclave, example="goldengrain enclave register org2 --as operator@org2.example.com")
@@ -84,7 +88,7 @@ async def run(
 @click.option("--again", is_flag=True, help="Renew a registration that still holds.")
 async def register(context: click.Context, name: str | None, challenger: str | None, again: bool) -> None:
     """Register an enclave that runs: challenge, quote, collateral, and the contract's nine checks. For its operator."""
-    home, name = home_of(context), _prepare(context, name)
+    home, name = home_of(context), prepare(context, name)
     host = await attach(home, name)
     async with market_session(context) as opened, host.client() as client:
         transactions = await _registered(context, opened, client, challenger, again=again)
@@ -130,30 +134,6 @@ async def verify_quote(
     return 0 if verdict.accepted else 1
 
 
-def _prepare(context: click.Context, name: str | None) -> str:
-    """Choose who acts, the organisation's operator unless --as says otherwise, and the enclave's name."""
-    home, chosen = home_of(context), settings(context)
-    topology = home.load_topology()
-    wallet = Wallet(home.wallet)
-    if chosen.identity is None:
-        label = f"{OPERATOR}@{topology.organization(Contexts(home).current.organization).domain}"
-        chosen.identity = label if label in wallet.labels() else None
-    if name is None:
-        identity = wallet.get(chosen.identity or Contexts(home).current.identity).identity
-        own = next((one.name for one in topology.organizations if one.msp_id == identity.msp_id), identity.msp_id)
-        name = own.lower()
-    folder_of(home, name)
-    return name
-
-
-def _stopped_by_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    return stop
-
-
 async def _registered(
     context: click.Context, opened: MarketSession, client: EnclaveClient, challenger: str | None, *, again: bool = False
 ) -> list[str]:
@@ -163,55 +143,48 @@ async def _registered(
     policy = (await opened.market.consortium.policy()).policy
     if known is not None and is_fit(known, policy, opened.now) and not again:
         return []
-    other = await opened.market_of(challenger or _other_organization(opened))
+    other = await challenging(opened, challenger)()
     with console(context).status("registering the enclave"):
         made = await operating.register(opened.market, other, opened.home, client)
     return [one.transaction_id for one in made.committed]
 
 
-def _other_organization(opened: MarketSession) -> str:
-    wallet = Wallet(opened.home.wallet)
-    labels = [one for one in wallet.labels() if wallet.get(one).identity.msp_id != opened.msp_id]
-    if not labels:
-        raise CommandLineError(
-            "a client of another organisation has to challenge the enclave, and the wallet holds no identity of one"
-        )
-    return next((one for one in labels if one.startswith("User")), labels[0])
+@dataclass
+class _Jobs:
+    """Shows the jobs of an agent, and stops it after so many, or when there was nothing to do for so long."""
+
+    context: click.Context
+    stop: asyncio.Event
+    most: int | None
+    idle: int | None
+    over: list[dict[str, Any]] = field(default_factory=list)
+    _since: float = field(default_factory=time.monotonic)
+
+    def note(self, notice: Notice) -> None:
+        """Take in what the agent says."""
+        if notice.duty is None or notice.duty.command not in ("SubmitReport", "Claim"):
+            return
+        self._since = time.monotonic()
+        console(self.context).print(str(notice), markup=False, soft_wrap=True)
+        if notice.duty.command == "SubmitReport" and notice.kind in (Kind.DONE, Kind.FAILED):
+            self.over.append(_job_value(notice))
+            if self.most is not None and len(self.over) >= self.most:
+                self.stop.set()
+
+    async def watch(self, agent: Agent) -> None:
+        """Set ``stop`` when the agent was idle for long enough."""
+        while self.idle is not None:
+            await asyncio.sleep(_LOOK_S)
+            if not agent.idle:
+                self._since = time.monotonic()
+            if time.monotonic() - self._since >= self.idle:
+                self.stop.set()
 
 
-async def _work(
-    context: click.Context, agent: Agent, stop: asyncio.Event, jobs: int | None, idle: int | None
-) -> list[JobDone]:
-    done: list[JobDone] = []
-    since = time.monotonic()
-    async for one in agent.work(stop):
-        if one is None:
-            if idle is not None and time.monotonic() - since >= idle:
-                stop.set()
-            continue
-        since = time.monotonic()
-        done.append(one)
-        console(context).print(_job_line(one), markup=False)
-        if jobs is not None and len(done) >= jobs:
-            stop.set()
-    return done
-
-
-def _job_line(one: JobDone) -> str:
-    if one.error is not None:
-        return f"offer {short(one.offer)}: {one.error.code}: {one.error}"
-    return f"offer {short(one.offer)}: {one.state}, transaction {one.transaction}"
-
-
-def _job_value(one: JobDone) -> dict[str, Any]:
-    error = {"code": one.error.code, "message": str(one.error)} if one.error else None
-    state = str(one.state) if one.state else None
-    return {
-        "offer": one.offer.hex(),
-        "claim": one.claim,
-        "state": state,
-        "transaction": one.transaction,
-        "error": error,
+def _job_value(notice: Notice) -> dict[str, Any]:
+    value = notice.to_json()
+    return {"offer": value["offer"], "claim": value["number"]} | {
+        name: value.get(name) for name in ("state", "transaction", "error")
     }
 
 

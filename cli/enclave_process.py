@@ -14,9 +14,10 @@ import contextlib
 import json
 import re
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from goldengrain.cli.errors import CommandLineError, ProcessFailed
@@ -24,7 +25,7 @@ from goldengrain.cli.founding import bundle_file, root_folder
 from goldengrain.enclave.client import EnclaveClient, EnclaveIdentity
 from goldengrain.enclave.errors import EnclaveUnreachable
 from goldengrain.network.home import Home
-from goldengrain.network.processes import last_lines
+from goldengrain.network.processes import NetworkLock, last_lines
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _START_S = 30.0
@@ -72,6 +73,64 @@ async def attach(home: Home, name: str) -> EnclaveHost:
     return EnclaveHost(name, socket, folder / "exchange", identity)
 
 
+class EnclaveKeeper:
+    """Keeps an enclave running; use it as ``async with``.
+
+    One that runs under its name already is used as it is. One that this keeper has started ends with this process,
+    whatever ends it: an enclave goes when the pipe to it is closed. Its keys stay: it comes back as the same enclave.
+    """
+
+    def __init__(self, home: Home, name: str, *, channel: str, contract: str) -> None:
+        self._home, self._name = home, name
+        self._folder = folder_of(home, name)
+        self._where = channel, contract
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> EnclaveKeeper:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._process is not None:
+            await _stop(self._process)
+
+    async def host(self) -> EnclaveHost:
+        """Return the enclave, started where it doesn't run. Raises ProcessFailed with the last lines of its log."""
+        with contextlib.suppress(EnclaveUnreachable):
+            return await self._attached()
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with NetworkLock(self._folder / "start.lock") as lock:
+            await _acquired(lock)
+            with contextlib.suppress(EnclaveUnreachable):
+                return await self._attached()  # another agent has started it meanwhile
+            if self._process is not None:
+                await _stop(self._process)
+            await self._start()
+            return await self._attached()
+
+    async def _attached(self) -> EnclaveHost:
+        found = await attach(self._home, self._name)
+        return replace(found, pid=self._process.pid) if self._process is not None else found
+
+    async def _start(self) -> None:
+        (self._folder / "exchange").mkdir(mode=0o700, exist_ok=True)
+        self._home.logs.mkdir(parents=True, exist_ok=True)
+        log = self._home.logs / f"enclave-{self._name}.log"
+        offset = log.stat().st_size if log.exists() else 0
+        with log.open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                *_command(self._home, self._name, self._folder, *self._where),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=output,
+                start_new_session=True,
+            )
+        try:
+            await _ready(self._process, log, offset)
+        except BaseException:
+            await _stop(self._process)
+            raise
+
+
 @asynccontextmanager
 async def enclave_process(home: Home, name: str, *, channel: str, contract: str) -> AsyncIterator[EnclaveHost]:
     """Start an enclave as a child process, and stop it at the end; one that runs under that name is used as it is.
@@ -80,28 +139,17 @@ async def enclave_process(home: Home, name: str, *, channel: str, contract: str)
         ProcessFailed: with the last lines of its log.
 
     """
-    with contextlib.suppress(EnclaveUnreachable):
-        yield await attach(home, name)
-        return
-    folder = folder_of(home, name)
-    (folder / "exchange").mkdir(mode=0o700, parents=True, exist_ok=True)
-    home.logs.mkdir(parents=True, exist_ok=True)
-    log = home.logs / f"enclave-{name}.log"
-    offset = log.stat().st_size if log.exists() else 0
-    with log.open("ab") as output:
-        process = await asyncio.create_subprocess_exec(
-            *_command(home, name, folder, channel, contract),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        await _ready(process, log, offset)
-        host = await attach(home, name)
-        yield EnclaveHost(name, host.socket, host.exchange, host.identity, process.pid)
-    finally:
-        await _stop(process)
+    async with EnclaveKeeper(home, name, channel=channel, contract=contract) as keeper:
+        yield await keeper.host()
+
+
+async def _acquired(lock: NetworkLock) -> None:
+    """Wait for another agent that starts the enclave just now."""
+    until = time.monotonic() + 2 * _START_S
+    while not lock.acquire():
+        if time.monotonic() > until:
+            raise ProcessFailed("another agent has been starting this enclave for a minute; look at the enclave's log")
+        await asyncio.sleep(0.05)
 
 
 async def _ready(process: asyncio.subprocess.Process, log: Path, offset: int) -> None:
@@ -145,7 +193,7 @@ def _command(home: Home, name: str, folder: Path, channel: str, contract: str) -
         "--contract": contract,
         "--clock": home.clock_file,
     }
-    made = [sys.executable, "-m", "goldengrain.enclave"]
+    made = [sys.executable, "-m", "goldengrain.enclave", "--until-eof"]
     for option, value in options.items():
         made += [option, str(value.absolute() if isinstance(value, Path) else value)]
     return made

@@ -26,6 +26,7 @@ COMMANDS = (
     "offer",
     "store",
     "enclave",
+    "agent",
     "tx",
     "events",
     "completion",

@@ -14,7 +14,8 @@ Each function takes the market client of the operator; ``challenger`` is a clien
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,7 @@ class Registered:
 
 
 @dataclass(frozen=True)
-class Claimed:
+class Job:
     """A claim on the ledger: what is to be run until when."""
 
     offer: OfferView
@@ -54,6 +55,18 @@ class Claimed:
     number: int
     enclave: bytes
     lease_end: int
+
+    @classmethod
+    def of(cls, offer: OfferView, task: TaskView, number: int) -> Job:
+        """The job of an offer's claim, as the ledger has it."""
+        claim = next(one.claim for one in offer.claims if one.claim.number == number)
+        return cls(offer, task, number, claim.enclave, claim.lease_end)
+
+
+@dataclass(frozen=True)
+class Claimed(Job):
+    """A job that was just claimed, and the transaction that did it."""
+
     committed: Committed
 
 
@@ -130,17 +143,6 @@ async def registration_of(market: Market, enclave: bytes) -> EnclaveView | None:
         return None
 
 
-async def open_jobs(market: Market, home: Home, enclave: bytes) -> AsyncIterator[OfferView]:
-    """The offers that the operator's enclave may claim now, B not being near."""
-    now = LedgerClock(home.clock_file).now()
-    tasks: dict[bytes, TaskView] = {}
-    async for offer in market.offers.open_jobs(enclave):
-        task = tasks.get(offer.order.task) or await market.tasks.get(offer.order.task)
-        tasks[task.id] = task
-        if now + task.task.terms.window <= task.task.last_report:
-            yield offer
-
-
 async def claim(market: Market, home: Home, enclave: bytes, offer: bytes, lease: int | None = None) -> Claimed:
     """Claim an offer for an enclave: a free slot at random, a lease in seconds, the deposit from the caller's coins.
 
@@ -163,7 +165,7 @@ async def claim(market: Market, home: Home, enclave: bytes, offer: bytes, lease:
     return Claimed(await market.offers.get(offer), task, answer["claim"], enclave, answer["lease_end"], committed)
 
 
-async def run(market: Market, stores: Stores, enclave: EnclaveClient, exchange: Path, claimed: Claimed) -> JobReport:
+async def run(market: Market, stores: Stores, enclave: EnclaveClient, exchange: Path, claimed: Job) -> JobReport:
     """Have a claimed offer benchmarked: stage its files, get a nonce and a job ticket for it, run the job.
 
     Nothing is handed in; the staged files are gone afterwards.
@@ -173,7 +175,7 @@ async def run(market: Market, stores: Stores, enclave: EnclaveClient, exchange: 
         TicketRefused, HostFault: where the enclave signs nothing.
 
     """
-    staged = stage(stores, exchange, claimed)
+    staged = await asyncio.to_thread(stage, stores, exchange, claimed)
     try:
         nonce = await enclave.nonce()
         ticket = await job_ticket(market, claimed, nonce)
@@ -184,7 +186,7 @@ async def run(market: Market, stores: Stores, enclave: EnclaveClient, exchange: 
         unstage(exchange, staged)
 
 
-def stage(stores: Stores, exchange: Path, claimed: Claimed) -> StagedJob:
+def stage(stores: Stores, exchange: Path, claimed: Job) -> StagedJob:
     """Put a job's ciphertexts into the exchange folder, verified by digest, and read its envelopes."""
     offer, task = claimed.offer, claimed.task
     made = next(one.claim for one in offer.claims if one.claim.number == claimed.number)
@@ -211,9 +213,7 @@ def _envelope(stores: Stores, digest: bytes, holders: Sequence[str], size: int) 
     return stores.holding(digest, holders).read(digest, size)
 
 
-async def job_ticket(
-    market: Market, claimed: Claimed, nonce: bytes, organizations: Sequence[str] | None = None
-) -> bytes:
+async def job_ticket(market: Market, claimed: Job, nonce: bytes, organizations: Sequence[str] | None = None) -> bytes:
     """The job ticket of a claim for an enclave's nonce: a prepared transaction, endorsed by peers of k organisations.
 
     With ``organizations``, by peers of exactly these.
@@ -222,7 +222,7 @@ async def job_ticket(
     return prepared.envelope
 
 
-async def submit(market: Market, home: Home, claimed: Claimed, report: JobReport) -> Committed:
+async def submit(market: Market, home: Home, claimed: Job, report: JobReport) -> Committed:
     """Hand a report in; ``answer["state"]`` is the offer's new state.
 
     Raises:

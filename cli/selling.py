@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -169,18 +169,25 @@ async def enclaves_for(market: Market, task: TaskView, now: int, provider_may_op
 
     """
     own = market.network.identity.msp_id
-    holders = {one.enclave for one in task.envelopes}
-    barred = {own} if provider_may_operate else {own, task.provider_msp}
     policy = (await market.consortium.policy()).policy
-    fit = [one for one in await fit_enclaves(market, policy, now) if one.id in holders]
-    found = [one for one in fit if one.operator_msp not in barred]
+    fit = await fit_enclaves(market, policy, now)
+    found = able_to_run(fit, task, own, provider_may_operate)
     if not found:
         raise NoEnclave(
-            f"none of the {len(fit)} enclaves that hold this task's test set may run a model of {own}: "
+            f"none of the {len(fit)} enclaves that may work holds this task's test set and may run a model of {own}: "
             "an enclave runs none of its own operator's organisation, and one of the provider's only with "
             "--provider-may-operate"
         )
     return found
+
+
+def able_to_run(
+    enclaves: Iterable[EnclaveView], task: TaskView, developer_msp: str, provider_may_operate: bool
+) -> list[EnclaveView]:
+    """Those of the enclaves that hold a task's test set and are of no organisation that keeps them out."""
+    holders = {one.enclave for one in task.envelopes}
+    barred = {developer_msp} if provider_may_operate else {developer_msp, task.provider_msp}
+    return [one for one in enclaves if one.id in holders and one.operator_msp not in barred]
 
 
 async def next_attempt(market: Market, task: bytes) -> int:

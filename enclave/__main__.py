@@ -3,8 +3,8 @@
     python -m goldengrain.enclave --socket PATH --name NAME --bundle FILE --root-dir DIR --exchange DIR
 
 It prints one line of JSON when it is ready (`{"ready": true, "enclave": …, "socket": …, …}`) and serves until SIGTERM
-or SIGINT; then it lets a running job end. This one is simulated: the machine's secret, the sealed keys and the
-development root that signs its quotes lie in `--root-dir`.
+or SIGINT, with `--until-eof` also until its standard input ends; then it lets a running job end. This one is simulated:
+the machine's secret, the sealed keys and the development root that signs its quotes lie in `--root-dir`.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--channel", help="refuse a bundle of another channel")
     parser.add_argument("--contract", help="refuse a bundle of another contract")
     parser.add_argument("--clock", type=Path, help="file with a test network's clock offset")
+    parser.add_argument("--until-eof", action="store_true", help="end when standard input does, with whoever holds it")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="greatest time of one model")
     return parser
 
@@ -73,10 +74,13 @@ async def _serve(options: argparse.Namespace) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    if options.until_eof:
+        loop.add_reader(sys.stdin.fileno(), _read_to_end, loop, stopped)
     async with Runner() as runner:
         bench = Bench(current_keys(), bundle, runner, options.seconds)
         service = Service(options.name, bench, platform, measurement, options.exchange, clock, current_keys)
         server = await asyncio.start_unix_server(service.serve, sock=sockets.bind(options.socket))
+        own = options.socket.stat().st_ino
         ready = {"ready": True, "pid": os.getpid(), "socket": str(options.socket), **service.identity}
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
@@ -84,9 +88,17 @@ async def _serve(options: argparse.Namespace) -> int:
         await stopped.wait()
         server.close()
         await service.drain()
-    options.socket.unlink(missing_ok=True)
+    if options.socket.exists() and options.socket.stat().st_ino == own:  # no other enclave has taken its place
+        options.socket.unlink()
     log(options.name, event="stopped")
     return 0
+
+
+def _read_to_end(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    """Note that standard input has ended."""
+    if not os.read(sys.stdin.fileno(), 4096):
+        loop.remove_reader(sys.stdin.fileno())
+        ended.set()
 
 
 def read_bundle(path: Path, channel: str | None = None, contract: str | None = None) -> TrustBundle:

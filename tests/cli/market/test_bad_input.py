@@ -32,6 +32,9 @@ WITHOUT_A_NETWORK = [
     ("offer", "refund", DIGITS),
     ("enclave", "run", "one"),
     ("enclave", "register", "one"),
+    ("agent", "provider"),
+    ("agent", "developer", "--once"),
+    ("agent", "operator"),
 ]
 
 
@@ -79,6 +82,7 @@ WRONG_LINES = [
     ("enclave", "run", "one", "--jobs", "0"),
     ("enclave", "register", "one", "--unknown"),
     ("enclave", "verify-quote"),
+    ("agent", "operator", "--lease", "soon"),
 ]
 
 
@@ -96,6 +100,7 @@ COMMANDS = {
     "model": ("pack", "seal", "open", "inspect"),
     "offer": ("submit", "receipt", "withdraw", "list", "show", "wait", "reveal", "refund"),
     "enclave": ("run", "register", "verify-quote"),
+    "agent": ("provider", "developer", "operator"),
 }
 
 

@@ -132,9 +132,8 @@ def test_a_claim_that_the_host_cannot_serve_lapses_and_its_deposit_goes_to_the_d
     before = market("credits", "balance", "--of", DEVELOPER)["balance"]
     (lapse,) = (one for one in market("offer", "show", offer)["ways_out"] if one["command"] == "Lapse")
     market("network", "advance", lapse["due_in_s"] + 1)
-    (sent,) = market("offer", "refund", offer, "--as", OTHER)["sent"]
-    assert (sent["command"], sent["claim"]) == ("Lapse", 1)
-    assert market("offer", "show", offer)["state"] == "stored"
+    assert market("offer", "wait", offer, "--for", "stored", "--timeout", "30s")["state"] == "stored"  # by its agent
+    assert [one["state"] for one in market("offer", "show", offer)["claims"]] == ["lapsed"]
     assert market("credits", "balance", "--of", DEVELOPER)["balance"] == before + 1_000
     assert market("credits", "balance", "--all")["conserved"] is True
 

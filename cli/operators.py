@@ -1,0 +1,65 @@
+"""What commands for operators of enclaves have in common: who acts, which enclave, who challenges."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import click
+
+from goldengrain.cli.contexts import Contexts
+from goldengrain.cli.enclave_process import folder_of
+from goldengrain.cli.errors import CommandLineError
+from goldengrain.cli.founding import OPERATOR
+from goldengrain.cli.market_session import MarketSession
+from goldengrain.cli.session import home_of
+from goldengrain.cli.settings import settings
+from goldengrain.gateway.market import Market
+from goldengrain.gateway.wallet import Wallet
+
+NAME = click.argument("name", required=False)
+challenger_option = click.option(
+    "--challenger",
+    metavar="LABEL",
+    help="Identity of another organisation that challenges; without it, any in the wallet.",
+)
+
+
+def prepare(context: click.Context, name: str | None) -> str:
+    """Choose who acts, the organisation's operator unless --as says otherwise, and the enclave's name."""
+    home, chosen = home_of(context), settings(context)
+    topology = home.load_topology()
+    wallet = Wallet(home.wallet)
+    if chosen.identity is None:
+        label = f"{OPERATOR}@{topology.organization(Contexts(home).current.organization).domain}"
+        chosen.identity = label if label in wallet.labels() else None
+    if name is None:
+        identity = wallet.get(chosen.identity or Contexts(home).current.identity).identity
+        own = next((one.name for one in topology.organizations if one.msp_id == identity.msp_id), identity.msp_id)
+        name = own.lower()
+    folder_of(home, name)
+    return name
+
+
+def challenging(opened: MarketSession, label: str | None) -> Callable[[], Awaitable[Market]]:
+    """How to get the client of another organisation, connected when it is first asked for.
+
+    What is returned raises CommandLineError where the wallet holds no identity of another organisation.
+    """
+    connected: list[Market] = []
+
+    async def challenger() -> Market:
+        if not connected:
+            connected.append(await opened.market_of(label or _other_organization(opened)))
+        return connected[0]
+
+    return challenger
+
+
+def _other_organization(opened: MarketSession) -> str:
+    wallet = Wallet(opened.home.wallet)
+    labels = [one for one in wallet.labels() if wallet.get(one).identity.msp_id != opened.msp_id]
+    if not labels:
+        raise CommandLineError(
+            "a client of another organisation has to challenge the enclave, and the wallet holds no identity of one"
+        )
+    return next((one for one in labels if one.startswith("User")), labels[0])

@@ -1,0 +1,121 @@
+"""Agents that are killed at random moments finish what their sides owe; two of the same agent do no harm."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.agents.conftest import DEVELOPER, OPERATORS, OTHER, PROVIDER
+from tests.cli.agents.processes import AgentProcess
+from tests.cli.market.running import Folder
+
+pytestmark = [pytest.mark.check, pytest.mark.timeout(180)]
+SIDES = (
+    ("provider", "--as", PROVIDER),
+    ("developer", "--as", DEVELOPER),
+    ("developer", "--as", OTHER),
+    ("operator", "org2", "--as", OPERATORS[1]),
+    ("operator", "org3", "--as", OPERATORS[2]),
+)
+KILLS = 40
+PATIENCE_S = 90
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered(market: Folder) -> None:
+    """Both enclaves are on the ledger before tasks are opened, since test sets are sealed to them."""
+    for side in SIDES[3:]:
+        market("agent", *side, "--once")
+
+
+@contextmanager
+def processes(market: Folder, folder: Path, times: int = 1) -> Iterator[list[AgentProcess]]:
+    made = [
+        AgentProcess(market.home, folder / f"{number}-{copy}.log", side)
+        for number, side in enumerate(SIDES)
+        for copy in range(times)
+    ]
+    try:
+        yield made
+    finally:
+        for one in made:
+            one.kill()
+
+
+def offers_for(market: Folder, model: Path, seed: int) -> tuple[str, list[str]]:
+    """A task, and an offer of each developer."""
+    opening = ("task", "open", "--dataset", "digits", "--schedule", "500000:1000,950000:5000", "--slots", 3)
+    task = market(*opening, "--seed", seed, "--as", PROVIDER)["task"]
+    found = []
+    for who in (DEVELOPER, OTHER):
+        sealed = market("model", "seal", model, "--task", task, "--as", who)["offer"]
+        market("offer", "submit", sealed, "--as", who)
+        found.append(sealed)
+    return task, found
+
+
+def is_over(market: Folder, offers: list[str]) -> bool:
+    """Whether all of them are settled, opened and acknowledged."""
+    asked = [market("tx", "evaluate", "GetOffer", json.dumps({"offer": one})) for one in offers]
+    locks = [json.loads(one["result"])["lock"] for one in asked]
+    return all(one is not None and one["acknowledged"] for one in locks)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < until, "not over in time"
+        time.sleep(0.5)
+
+
+def test_agents_killed_at_random_moments_finish_what_is_owed(market: Folder, model: Path, tmp_path: Path) -> None:
+    seed = random.SystemRandom().randrange(2**32)
+    print("seed", seed)  # shown where this fails
+    dice = random.Random(seed)
+    task, offers = offers_for(market, model, 31)
+    with processes(market, tmp_path) as agents:
+        ends = dict.fromkeys(range(len(agents)), 0.0)
+        while sum(one.kills for one in agents) < KILLS:
+            for number, one in enumerate(agents):
+                if time.monotonic() >= ends[number]:
+                    one.kill()
+                    one.start()
+                    ends[number] = time.monotonic() + dice.uniform(0.05, 3.0)
+            time.sleep(0.02)
+        wait_for(lambda: is_over(market, offers))
+        assert [one.stop() for one in agents] == [0] * len(agents)
+    for one in offers:
+        assert (market.home / "bought" / f"{one}.onnx").read_bytes() == model.read_bytes()
+    finish(market, task)
+
+
+def finish(market: Folder, task: str) -> None:
+    """After B + G the rest of the budget comes back and the test set is opened; nothing is left in escrow."""
+    waiting = market("agent", "provider", "--once", "--as", PROVIDER)["waiting"]
+    market("network", "advance", max(one["due_in_s"] for one in waiting) + 1)
+    market("agent", "provider", "--once", "--as", PROVIDER)
+    assert {one["amount"] for one in market("task", "show", task)["slots"]} == {0}
+    supply = market("credits", "balance", "--all")
+    assert supply["conserved"] is True
+
+
+def test_two_of_each_agent_at_once_do_no_harm(market: Folder, model: Path, tmp_path: Path) -> None:
+    with processes(market, tmp_path, times=2) as agents:
+        for one in agents:
+            one.start()
+        task, offers = offers_for(market, model, 32)
+        wait_for(lambda: is_over(market, offers))
+        assert [one.stop() for one in agents] == [0] * len(agents)
+        said = [notice for one in agents for notice in one.notices()]
+    done = Counter((one["command"], one.get("offer")) for one in said if one["event"] == "done")
+    once = ("Receipt", "Claim", "SubmitReport", "Reveal", "Acknowledge")
+    assert [done[name, offer] for offer in offers for name in once] == [1] * len(offers) * len(once)
+    assert [one for one in said if one["event"] in ("failed", "warning", "missed")] == []
+    finish(market, task)
