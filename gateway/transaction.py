@@ -51,6 +51,10 @@ _REFUSED_BY_ORDERER = frozenset(
     }
 )
 
+_ORDERED_ALREADY = "request already processed"
+"""What a SmartBFT orderer says that got the transaction from another one before it came from the gateway, which asks
+all of them and counts this as a failure: the transaction is on its way, and its status tells the rest (ADR 62)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -258,9 +262,11 @@ class Transaction:
         except grpc.aio.AioRpcError as error:
             if error.code() in _REFUSED_BY_ORDERER:
                 raise self._session.failed(SubmitError, error, "submit", self.transaction_id) from error
-            raise self._session.failed(
+            unknown = self._session.failed(
                 SubmitUnknown, error, "submit: outcome unknown", self.transaction_id, _resume(self.transaction_id)
-            ) from error
+            )
+            if not any(detail.message.endswith(_ORDERED_ALREADY) for detail in unknown.details):
+                raise unknown from error
         return Commit(self._session, self.channel, self.transaction_id, self.result)
 
 

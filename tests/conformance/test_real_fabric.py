@@ -1,4 +1,4 @@
-"""Our client, our lifecycle and our shim on Fabric's own peers and orderer."""
+"""Our client, our lifecycle and our shim on Fabric's own peers, with three Raft orderers and with four of SmartBFT."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from goldengrain.network.home import Home
 from goldengrain.network.native import NativeNetwork
+from goldengrain.network.topology import default_topology
 from tests.conformance import programs
 from tests.conformance.accounts import AccountsContract
 from tests.conformance.deployed import Deployed
@@ -18,9 +19,15 @@ from tests.conformance.scripted import ScriptedContract
 pytestmark = [pytest.mark.check, pytest.mark.fabric, pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def home(fabric_bin: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Home]:
-    async with NativeNetwork(Home(tmp_path_factory.mktemp("real") / "home"), fabric_bin=fabric_bin) as network:
+TOPOLOGIES = {"raft": default_topology(orderers=3), "smartbft": default_topology(orderers=4, consensus="smartbft")}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=TOPOLOGIES)
+async def home(
+    request: pytest.FixtureRequest, fabric_bin: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Home]:
+    folder = tmp_path_factory.mktemp(request.param)
+    async with NativeNetwork(Home(folder / "home"), TOPOLOGIES[request.param], fabric_bin) as network:
         yield network.home
 
 

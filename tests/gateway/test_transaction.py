@@ -209,6 +209,34 @@ async def test_no_answer_to_a_submit_is_unknown_and_resumed_by_its_id(
     assert server.ledger.state["k"][0] == b"v"
 
 
+ORDERERS = (
+    (
+        "10.0.0.1:7050",
+        "OrdererMSP",
+        "status=SERVICE_UNAVAILABLE, info=failed to submit request: request already processed",
+    ),
+    ("10.0.0.2:7050", "OrdererMSP", "connection refused"),
+)
+
+
+async def test_an_orderer_that_has_the_transaction_already_has_taken_it(
+    contract: Contract, server: ServerDouble
+) -> None:
+    server.faults["Submit"] = [Fault(UNAVAILABLE, "insufficient number of orderers", ORDERERS, after_work=True)]
+    assert (await contract.submit("append", "k", "v")).code == "VALID"
+    assert server.ledger.state["k"][0] == b"v"
+    server.faults["Submit"] = [Fault(UNAVAILABLE, "insufficient number of orderers", ORDERERS[1:], after_work=True)]
+    with pytest.raises(SubmitUnknown):
+        await contract.submit("append", "k", "w")
+
+
+async def test_an_orderer_that_only_says_so_makes_no_commit(contract: Contract, server: ServerDouble) -> None:
+    server.faults["Submit"] = [Fault(UNAVAILABLE, "insufficient number of orderers", ORDERERS)]
+    commit = await contract.submit_async("append", "k", "v")
+    with pytest.raises(CommitUnknown):
+        await commit.status(deadline=0.1)
+
+
 async def test_a_commit_timeout_is_unknown_and_resumed_by_its_id(
     contract: Contract, network: Network, server: ServerDouble
 ) -> None:
