@@ -24,6 +24,7 @@ from goldengrain.cli.stage.setting import Operation, Stage, set_stage
 from goldengrain.cli.stage.swap import SCHEDULE, Sale
 from goldengrain.cli.stage.training import TrainedModel, Training
 from goldengrain.network.home import Home, write_atomically
+from goldengrain.network.runtime import RUNTIMES
 
 KINDS = ("tree", "logistic", "mlp")
 DATASETS = ("digits", "fashion-mnist")
@@ -32,9 +33,17 @@ DATASETS = ("digits", "fashion-mnist")
 @click.command(cls=Command, example="goldengrain demo --scenario no-reveal")
 @click.option("--dataset", type=click.Choice(DATASETS), default="digits", show_default=True, help="What models learn.")
 @click.option("--scenario", type=click.Choice(list(SCENARIOS)), help="Play what goes wrong instead of the main job.")
+@click.option(
+    "--runtime",
+    "kind",
+    type=click.Choice(RUNTIMES),
+    default="embedded",
+    show_default=True,
+    help="What the network consists of: one process, or Fabric's own programs.",
+)
 @click.option("--keep", is_flag=True, help="Leave the folder of the demonstration's network behind.")
 @click.pass_context
-def demo(context: click.Context, dataset: str, scenario: str | None, keep: bool) -> None:
+def demo(context: click.Context, dataset: str, scenario: str | None, kind: str, keep: bool) -> None:
     """Play a whole market: three developers sell models through the benchmark, the provider opens what it bought.
 
     It brings up a network of its own, and stops all that it started. Attestation is simulated.
@@ -52,7 +61,7 @@ def demo(context: click.Context, dataset: str, scenario: str | None, keep: bool)
     folder.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=folder, prefix="demo-"))
     try:
-        played = asyncio.run(_play(Home(work / "home"), Acts(console(context)), dataset, scenario))
+        played = asyncio.run(_play(Home(work / "home"), Acts(console(context)), dataset, scenario, kind))
     finally:
         if not keep:
             shutil.rmtree(work, ignore_errors=True)
@@ -69,11 +78,11 @@ class Played:
     transactions: Sequence[str]
 
 
-async def _play(home: Home, acts: Acts, dataset: str, scenario: str | None) -> Played:
+async def _play(home: Home, acts: Acts, dataset: str, scenario: str | None, kind: str) -> Played:
     training = Training(dataset, KINDS if scenario is None else ("tree",), home.path.parent / "models")
     models = asyncio.create_task(training.run())
     try:
-        async with set_stage(home, acts) as stage:
+        async with set_stage(home, acts, kind) as stage:
             if scenario is None:
                 sales = await _main_job(stage, dataset, models)
             else:

@@ -14,6 +14,8 @@ GoldenGrainError
     ├── FabricProgramsMissing       FABRIC_PROGRAMS_MISSING
     ├── FabricTooOld                FABRIC_TOO_OLD           older than 2.5
     ├── ChannelJoinFailed           CHANNEL_JOIN_FAILED
+    ├── UpdateInvalid               UPDATE_INVALID           a change of a channel's configuration that is none
+    ├── UpdateRefused               UPDATE_REFUSED           orderers refuse it; most often signatures are missing
     ├── IdentityExists              IDENTITY_EXISTS
     ├── IdentityNotFound            IDENTITY_NOT_FOUND
     ├── IdentityInvalid             IDENTITY_INVALID
@@ -114,6 +116,18 @@ class ChannelJoinFailed(NetworkError):
     """An orderer or a peer refused to join the channel."""
 
     code = "CHANNEL_JOIN_FAILED"
+
+
+class UpdateInvalid(NetworkError):
+    """A change of a channel's configuration that changes nothing, or a file that holds none."""
+
+    code = "UPDATE_INVALID"
+
+
+class UpdateRefused(NetworkError):
+    """The orderers refuse a change of a channel's configuration, or it does not take effect."""
+
+    code = "UPDATE_REFUSED"
 
 
 class IdentityExists(NetworkError):

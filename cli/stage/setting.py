@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from goldengrain.chaincode.protocol.clock import LedgerClock, advance
@@ -23,6 +24,7 @@ from goldengrain.cli.stores import Stores
 from goldengrain.gateway.market import Committed
 from goldengrain.network import runtime
 from goldengrain.network.home import Home
+from goldengrain.network.topology import Topology, default_topology
 
 PROVIDER_CREDITS = 200_000
 OTHERS_CREDITS = 20_000
@@ -71,13 +73,34 @@ class Stage:
         return fit[place % len(fit)]
 
 
+def stage_topology(kind: str) -> Topology:
+    """Three organisations; with real peers three orderers.
+
+    Waiting is cut short by moving time for the contract and all who send (the policy is marked ``test``). Real peers
+    compare a transaction's time with their own clock as well, so that these get a wide window.
+    """
+    if kind == "embedded":
+        return default_topology()
+    topology = default_topology(orderers=3)
+    window = {"peer": {"authentication": {"timewindow": "2400h"}}}
+    organizations = tuple(
+        replace(one, peers=tuple(replace(peer, config=window) for peer in one.peers)) for one in topology.organizations
+    )
+    return replace(topology, organizations=organizations)
+
+
 @asynccontextmanager
-async def set_stage(home: Home, acts: Acts) -> AsyncIterator[Stage]:
-    """Bring everything up in an empty folder, until the block ends; then stop all that was started."""
+async def set_stage(home: Home, acts: Acts, kind: str = "embedded") -> AsyncIterator[Stage]:
+    """Bring everything up in an empty folder, until the block ends; then stop all that was started.
+
+    ``kind`` is the runtime of the network.
+    """
+    topology = stage_topology(kind)
+    nodes = {"embedded": "a peer each, an orderer"}.get(kind, "a real peer each, three real Raft orderers")
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_strike, home)
-        with acts.act("network: three organisations, a peer each, an orderer", "network_up"):
-            await asyncio.to_thread(runtime.up, home)
+        with acts.act(f"network: three organisations, {nodes}", "network_up"):
+            await asyncio.to_thread(partial(runtime.up, home, topology, runtime=kind))
         with acts.act("contract: its own process, deployed by all organisations, market founded", "network_up"):
             await market_up(home)
         cast = await stack.enter_async_context(open_cast(home))

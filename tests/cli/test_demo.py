@@ -42,11 +42,11 @@ def played(home: Path, *options: str) -> tuple[dict[str, Any], str]:
     return json.loads(run.stdout), run.stderr
 
 
-def require_sound(result: dict[str, Any]) -> None:
+def require_sound(result: dict[str, Any], runtime: str = "embedded") -> None:
     """What holds however a play ends."""
     assert set(result) == KEYS
     assert result["attestation"] == "simulated"
-    assert result["runtime"] == "embedded"
+    assert result["runtime"] == runtime
     assert result["supply"]["minted"] == result["supply"]["held"] == 300_000
     assert {one["code"] for one in result["transactions"]} == {"VALID"}
     assert len({one["id"] for one in result["transactions"]}) == len(result["transactions"])
@@ -100,6 +100,21 @@ def test_a_scenario_ends_with_the_right_money_in_the_right_place(scenario: str, 
     sold = [one for one in result["offers"] if one["state"] == "settled"]
     assert all(one["bought_model_score_ppm"] == one["score_ppm"] is not None for one in sold)
     assert result["timings_s"]["total"] < 60
+    assert left_running(tmp_path) == []
+
+
+@pytest.mark.check
+@pytest.mark.fabric
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("scenario", [None, *SCENARIOS])
+def test_the_same_is_played_on_real_peers(
+    scenario: str | None, tmp_path: Path, fabric_bin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FABRIC_BIN", str(fabric_bin))
+    result, said = played(tmp_path, "--runtime", "native", *(("--scenario", scenario) if scenario else ()))
+    require_sound(result, "native")
+    assert "three real Raft orderers" in said
+    assert [one["state"] for one in result["offers"]] == (ENDS[scenario] if scenario else ["settled"] * 3)
     assert left_running(tmp_path) == []
 
 
