@@ -16,6 +16,10 @@ from goldengrain.cli.settings import Settings
 COMMANDS = (
     "demo",
     "network",
+    "channel",
+    "org",
+    "peer",
+    "orderer",
     "chaincode",
     "context",
     "wallet",

@@ -32,9 +32,13 @@ from .errors import NetworkNotRunning, UpdateRefused
 from .home import Home
 from .topology import Organization, Topology
 
+Change = Callable[[configtx_pb2.ConfigGroup], configtx_pb2.ConfigGroup]
+"""Takes a channel group and returns a changed copy, as those of `config_changes` do."""
+
 _PATIENCE_S = 30.0
 _PAUSE_S = 0.1
 _ASK_AGAIN = (common_pb2.SERVICE_UNAVAILABLE,)
+_NOT_COUNTED = "nodes are alive"  # what a Raft leader says that has not heard of the others for long enough
 
 
 async def read_config(home: Home, channel: str, *, member: Organization | None = None) -> configtx_pb2.Config:
@@ -66,9 +70,7 @@ async def read_config(home: Home, channel: str, *, member: Organization | None =
     )
 
 
-async def propose(
-    home: Home, channel: str, change: Callable[[configtx_pb2.ConfigGroup], configtx_pb2.ConfigGroup]
-) -> bytes:
+async def propose(home: Home, channel: str, change: Change) -> bytes:
     """Work out an update of a channel's configuration; nothing is sent or signed.
 
     Raises:
@@ -97,7 +99,7 @@ async def submit(home: Home, channel: str, proposal: bytes) -> int:
 
     Raises:
         UpdateRefused: if the orderers refuse it (most often signatures are missing), or it does not take effect.
-        NetworkNotRunning: if no orderer answers.
+        NetworkNotRunning: if no peer answers.
 
     """
     topology = home.load_topology()
@@ -122,8 +124,7 @@ async def broadcast(home: Home, topology: Topology, envelope: common_pb2.Envelop
     """Hand an envelope to the first orderer that takes it.
 
     Raises:
-        UpdateRefused: if an orderer refuses it for what it is.
-        NetworkNotRunning: if none answers.
+        UpdateRefused: if an orderer refuses it for what it is, or none takes it within 30 seconds.
 
     """
     deadline = time.monotonic() + _PATIENCE_S
@@ -137,11 +138,11 @@ async def broadcast(home: Home, topology: Topology, envelope: common_pb2.Envelop
                 continue
             if answer.status == common_pb2.SUCCESS:
                 return
-            if answer.status not in _ASK_AGAIN:
+            if answer.status not in _ASK_AGAIN and _NOT_COUNTED not in answer.info:
                 raise UpdateRefused(f"{endpoint.name} refused the update: {answer.info}")
             problems.append(f"{endpoint.name}: {answer.info}")
         if time.monotonic() > deadline:
-            raise NetworkNotRunning(f"no orderer takes the update: {'; '.join(problems)}")
+            raise UpdateRefused(f"no orderer takes the update: {'; '.join(problems) or 'none is known here'}")
         await asyncio.sleep(_PAUSE_S)
 
 

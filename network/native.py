@@ -21,23 +21,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import grpc
-from fabric_protos.common import common_pb2
-
-from goldengrain.gateway.connection import ConnectionProfile
-from goldengrain.gateway.endorser import Endorser
-from goldengrain.gateway.errors import PeerError
-from goldengrain.gateway.identity import credentials_from_msp
-
 from .creation import create, existing, remove_created
-from .errors import (
-    ChannelJoinFailed,
-    FabricTooOld,
-    NetworkAlreadyRunning,
-    NetworkError,
-    StartFailed,
-)
+from .errors import FabricTooOld, NetworkAlreadyRunning, NetworkError, StartFailed
 from .home import Home, NetworkState, network_state
+from .joining import join_peer
 from .native_config import write_orderer, write_peer
 from .nodes import Node, ProcessRunner, Runner, node_of, own_orderers, own_peers
 from .participation import has_leader, participation, read_metrics
@@ -45,7 +32,7 @@ from .ports import assign_ports, check_ports_free
 from .processes import NetworkLock
 from .programs import FabricPrograms, find_programs
 from .progress import Steps, silent
-from .topology import Channel, Orderer, OrdererOrganization, Organization, Peer, Topology, default_topology
+from .topology import Orderer, OrdererOrganization, Topology, default_topology
 
 _PAUSE_S = 0.05
 _LOGGING = "info:grpc=error:gossip=warning"
@@ -184,8 +171,12 @@ class NativeNetwork:
         """Stop one node, such as `peer0.org1.example.com`; with `kill` by SIGKILL, as a crash would."""
         await asyncio.to_thread(partial(self._runner.stop, [self._nodes[name]], kill=kill))
 
-    async def start_node(self, name: str) -> None:
-        """Start a node again that was stopped, and wait until it answers and there is a leader.
+    async def start_node(self, name: str, config_block: bytes | None = None) -> None:
+        """Start a node that is new or was stopped, and wait until it answers, has joined, and there is a leader.
+
+        Args:
+            name: its host name.
+            config_block: the topology's channel's newest configuration, which a new orderer joins by.
 
         Raises:
             StartFailed: if it ends instead.
@@ -200,7 +191,19 @@ class NativeNetwork:
                 self._runner = ProcessRunner()
         with self._in_time():
             async with asyncio.timeout(self._timeout):
-                await _all_or_first_error(self._joins(name))
+                await _all_or_first_error(self._joins(name, config_block))
+                await self._await_leader()
+
+    async def join(self) -> None:
+        """Have every node join every channel that it belongs to and has not joined.
+
+        Raises:
+            StartFailed, ChannelJoinFailed: see `start`.
+
+        """
+        with self._in_time():
+            async with asyncio.timeout(self._timeout):
+                await _all_or_first_error(self._joins())
                 await self._await_leader()
 
     async def attach(self) -> None:
@@ -252,15 +255,17 @@ class NativeNetwork:
         self._offsets[node.name] = node.log.stat().st_size if node.log.exists() else 0
         self._runner.start(node)
 
-    def _joins(self, only: str | None = None) -> list[Coroutine[Any, Any, None]]:
+    def _joins(self, only: str | None = None, config_block: bytes | None = None) -> list[Coroutine[Any, Any, None]]:
         joins: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
         for channel in self.topology.channels:
-            genesis = self.home.genesis_file(channel.name).read_bytes()
+            newest = config_block if channel == self.topology.channel else None
+            genesis = newest or self.home.genesis_file(channel.name).read_bytes()
             for owner, orderer in own_orderers(self.home, self.topology):
                 joins.append((orderer.host(owner), partial(self._join_orderer, owner, orderer, genesis)))
             for member, peer in own_peers(self.home, self.topology):
                 if member in self.topology.members(channel):
-                    joins.append((peer.host(member), partial(self._join_peer, member, peer, channel, genesis)))
+                    join = partial(join_peer, self.home, member, peer, channel.name)
+                    joins.append((peer.host(member), partial(self._when_up, self._nodes[peer.host(member)], join)))
         return [join() for name, join in joins if only in (None, name)]
 
     async def _join_orderer(self, owner: OrdererOrganization, orderer: Orderer, genesis: bytes) -> None:
@@ -277,24 +282,6 @@ class NativeNetwork:
             for owner, orderer in orderers:
                 self._check_alive(self._nodes[orderer.host(owner)])
             await asyncio.sleep(_PAUSE_S if wanted else 0)
-
-    async def _join_peer(self, organization: Organization, peer: Peer, channel: Channel, genesis: bytes) -> None:
-        host = peer.host(organization)
-        endpoint = ConnectionProfile.load(self.home.connection_profile(organization)).peers[host]
-        admin = credentials_from_msp(self.home.user(organization, "Admin") / "msp", organization.msp_id)
-        block = common_pb2.Block.FromString(genesis)
-
-        async def join() -> None:
-            async with Endorser.connect(endpoint, admin.identity, admin.signer) as endorser:
-                try:
-                    if channel.name not in await endorser.channels():
-                        await endorser.join_channel(block)
-                except PeerError as error:
-                    if error.grpc_code is grpc.StatusCode.UNAVAILABLE:
-                        raise ConnectionError(str(error)) from error
-                    raise ChannelJoinFailed(f"{host} refused to join channel {channel.name}: {error}") from error
-
-        await self._when_up(self._nodes[host], join)
 
     async def _when_up(self, node: Node, action: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Try something until the node answers; give up when its process has ended."""

@@ -25,7 +25,7 @@ from .msp_folders import (
     write_signing_msp,
     write_tls,
 )
-from .topology import LOOPBACK, OrdererOrganization, Organization, Role, Topology, User
+from .topology import LOOPBACK, Orderer, OrdererOrganization, Organization, Peer, Role, Topology, User
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ATTRIBUTE_BYTES = 8192  # a certificate travels in every transaction
@@ -70,6 +70,51 @@ def create_pki(home: Home, topology: Topology) -> None:
         for orderer in topology.orderer_organizations:
             _create_orderer_organization(scratch, orderer)
         scratch.organizations.rename(home.organizations)
+
+
+def create_organization(home: Home, organization: Organization | OrdererOrganization) -> None:
+    """Make the certificates and keys of one organisation that joins a network later; all or nothing.
+
+    Raises:
+        IdentityExists: if its folder is there already.
+
+    """
+    target = home.organization(organization)
+    if target.exists():
+        raise IdentityExists(f"{target} holds the certificates of {organization.name} already")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home.path, prefix=".organization.") as temporary:
+        scratch = Home(Path(temporary))
+        if isinstance(organization, Organization):
+            _create_organization(scratch, organization)
+        else:
+            _create_orderer_organization(scratch, organization)
+        scratch.organization(organization).rename(target)
+
+
+def create_node(home: Home, organization: Organization | OrdererOrganization, node: Peer | Orderer) -> None:
+    """Make the certificates and keys of a further node of an organisation whose authorities are here; all or nothing.
+
+    Raises:
+        IdentityExists: if it has them already.
+        NetworkIncomplete: if the organisation's authorities cannot be read.
+
+    """
+    target = _node_folder(home, organization, node)
+    if target.exists():
+        raise IdentityExists(f"{organization.name} has a node {node.name!r} already; choose another name")
+    authorities = read_authorities(home.organization(organization), organization.domain)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{node.name}.") as temporary:
+        scratch = Path(temporary) / "node"
+        unit = "peer" if isinstance(node, Peer) else "orderer"
+        _write_node(scratch, authorities, f"{node.name}.{organization.domain}", unit, node.listen)
+        scratch.rename(target)
+
+
+def _node_folder(home: Home, organization: Organization | OrdererOrganization, node: Peer | Orderer) -> Path:
+    kind = "peers" if isinstance(node, Peer) else "orderers"
+    return home.organization(organization) / kind / f"{node.name}.{organization.domain}"
 
 
 def issue_identity(

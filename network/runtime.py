@@ -22,6 +22,7 @@ from pathlib import Path
 from .creation import create, existing, is_network, remove, remove_created
 from .errors import NetworkAlreadyRunning, NetworkNotFound, NetworkNotRunning, StartFailed, TopologyInvalid
 from .home import READY_PREFIX, Home, NetworkState, as_home, network_state
+from .joining import join_all
 from .native import NativeNetwork
 from .nodes import ProcessRunner, recorded_nodes
 from .ports import check_ports_free
@@ -205,6 +206,8 @@ def _start(home: Home, topology: Topology, lock: NetworkLock, timeout_s: float) 
     process = spawn_detached([*_EMBEDDED, "--home", str(home.path.absolute())], log, lock.descriptor)
     try:
         _await_ready(process, log, offset, timeout_s)
+        if topology.further_channels:
+            asyncio.run(join_all(home, topology))
         state = network_state(topology, runtime="embedded", pid=process.pid, started=start_time(process.pid))
         home.save_state(state)
     except BaseException:

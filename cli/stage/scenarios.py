@@ -133,7 +133,7 @@ async def no_reveal(play: Play) -> Ended:
     guard = (await provider.market.tasks.get(view.order.task)).task.terms.guard
     with stage.acts.act("the developer says nothing; D and the guard go by; an operator ends it"):
         stage.advance_past(deadline + guard)
-        swap.keep(stage, sale, await stage.cast.operators[0].market.offers.forfeit(sale.offer))
+        await swap.keep(stage, sale, await stage.cast.operators[0].market.offers.forfeit(sale.offer))
     half = view.bond // 2
     require(await balance(provider) == had + price + half, "the provider did not get price and half the bond")
     rest = await provider.market.credits.treasury() - treasury
@@ -176,9 +176,9 @@ async def wrong_model(play: Play) -> Ended:
     opened = (await provider.market.tasks.get(task)).task
     with stage.acts.act("B and the guard go by; the offer expires, the slots go back"):
         stage.advance_past(opened.last_report + opened.terms.guard)
-        swap.keep(stage, sale, await stage.cast.operators[0].market.offers.expire(sale.offer))
+        await swap.keep(stage, sale, await stage.cast.operators[0].market.offers.expire(sale.offer))
         for slot in await provider.market.tasks.free_slots(task):
-            stage.keep(await provider.market.tasks.refund_slot(task, slot))
+            await stage.keep(await provider.market.tasks.refund_slot(task, slot))
     await require_state(stage, sale, OfferState.EXPIRED)
     require(await balance(developer) == had, "bond and fee did not come back to the developer")
     require(await balance(provider) == budget + opened.budget, "the slots did not come back to the provider")
@@ -325,7 +325,7 @@ async def _copy(stage: Stage, sale: Sale, copier: Actor) -> Sale:
     copy = replace(command, payout=copier.account)
     task = await copier.market.tasks.get(command.task)
     copied = Sale(copier, copy.order(task.task, copier.account).offer_id, sale.model)
-    swap.keep(stage, copied, (await copier.market.offers.submit(copy)).committed)
+    await swap.keep(stage, copied, (await copier.market.offers.submit(copy)).committed)
     return copied
 
 

@@ -28,6 +28,8 @@ from goldengrain.network.topology import Topology, default_topology
 
 PROVIDER_CREDITS = 200_000
 OTHERS_CREDITS = 20_000
+BEHIND_S = 30.0
+"""How long a peer may be behind another one, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,14 @@ class Stage:
     operations: tuple[Operation, ...] = ()
     acknowledged: list[Committed] = field(default_factory=list)
 
-    def keep(self, *committed: Committed) -> dict[str, Any]:
-        """Remember transactions that a client saw committed; returns the last one's answer."""
+    async def keep(self, *committed: Committed) -> dict[str, Any]:
+        """Remember transactions that a client saw committed; returns the last one's answer.
+
+        Goes on once every organisation's peer has them: whoever acts next asks its own peer, which may be behind.
+        """
         self.acknowledged.extend(committed)
+        newest = max(one.block for one in committed)
+        await asyncio.gather(*(_wait_for_block(one, newest) for one in self.cast.admins))
         return committed[-1].answer
 
     @property
@@ -87,6 +94,16 @@ def stage_topology(kind: str) -> Topology:
         replace(one, peers=tuple(replace(peer, config=window) for peer in one.peers)) for one in topology.organizations
     )
     return replace(topology, organizations=organizations)
+
+
+async def _wait_for_block(actor: Actor, number: int) -> None:
+    height = await actor.market.network.height()
+    if height > number:
+        return
+    async with actor.market.network.filtered_block_events(start_block=height) as blocks, asyncio.timeout(BEHIND_S):
+        async for block in blocks:
+            if block.number >= number:
+                return
 
 
 @asynccontextmanager
@@ -126,7 +143,7 @@ async def _fund(stage: Stage) -> None:
     outputs += [Output(one.account, OTHERS_CREDITS // 2) for one in cast.operators for _ in range(2)]
     proposed = await cast.admins[0].market.consortium.propose_mint(outputs)
     voted = await cast.admins[1].market.consortium.vote(proposed.transaction_id)
-    stage.keep(proposed, voted)
+    await stage.keep(proposed, voted)
 
 
 async def _enclaves(stage: Stage, stack: AsyncExitStack) -> tuple[Operation, ...]:
@@ -143,5 +160,5 @@ async def _enclaves(stage: Stage, stack: AsyncExitStack) -> tuple[Operation, ...
             registered = await operating.register(
                 operation.operator.market, stage.cast.provider.market, stage.home, enclave
             )
-        stage.keep(*registered.committed)
+        await stage.keep(*registered.committed)
     return operations

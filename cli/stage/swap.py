@@ -37,7 +37,7 @@ async def open_task(stage: Stage, dataset: str, schedule: PriceSchedule = SCHEDU
     provider = stage.cast.provider
     terms = buying.TaskTerms(schedule=schedule, slots=slots, offers=3_600, reports=7_200)
     opened = await buying.open_task(provider.market, stage.home, stage.stores, load_test_set(dataset), terms)
-    stage.keep(opened.committed)
+    await stage.keep(opened.committed)
     return opened.id
 
 
@@ -45,27 +45,27 @@ async def offer(stage: Stage, task: bytes, developer: Actor, model: Path) -> Sal
     """A developer seals a model and offers it."""
     sealed = await selling.seal_model(developer.market, stage.home, stage.stores, task, model)
     sale = Sale(developer, sealed.id, model)
-    keep(stage, sale, await selling.submit(developer.market, stage.home, sealed.id))
+    await keep(stage, sale, await selling.submit(developer.market, stage.home, sealed.id))
     return sale
 
 
-def keep(stage: Stage, sale: Sale, committed: Committed) -> dict[str, Any]:
+async def keep(stage: Stage, sale: Sale, committed: Committed) -> dict[str, Any]:
     """Remember a transaction that moved a sale; returns its answer."""
     sale.transaction = committed.transaction_id
-    return stage.keep(committed)
+    return await stage.keep(committed)
 
 
 async def receipt(stage: Stage, sale: Sale) -> None:
     """The provider fetches the ciphertext and confirms that it holds it."""
     receipted = await buying.receipt(stage.cast.provider.market, stage.stores, sale.offer)
-    keep(stage, sale, receipted.committed)
+    await keep(stage, sale, receipted.committed)
 
 
 async def claim(stage: Stage, sale: Sale, operation: Operation | None = None) -> Operation:
     """An operator claims the job for its enclave."""
     operation = operation or stage.operation_for(sale.developer)
     sale.claimed = await operating.claim(operation.operator.market, stage.home, operation.host.id, sale.offer)
-    keep(stage, sale, sale.claimed.committed)
+    await keep(stage, sale, sale.claimed.committed)
     return operation
 
 
@@ -80,12 +80,12 @@ async def benchmark(stage: Stage, sale: Sale, operation: Operation) -> JobReport
 async def report(stage: Stage, sale: Sale, operation: Operation, signed: JobReport) -> str:
     """The operator hands the report in; returns the offer's new state."""
     committed = await operating.submit(operation.operator.market, stage.home, claimed_of(sale), signed)
-    return str(keep(stage, sale, committed)["state"])
+    return str((await keep(stage, sale, committed))["state"])
 
 
 async def reveal(stage: Stage, sale: Sale) -> None:
     """The developer publishes r; the money moves in the same transaction."""
-    keep(stage, sale, await selling.reveal(sale.developer.market, stage.home, sale.offer))
+    await keep(stage, sale, await selling.reveal(sale.developer.market, stage.home, sale.offer))
 
 
 async def buy(stage: Stage, task: bytes, sale: Sale) -> int:
@@ -94,7 +94,7 @@ async def buy(stage: Stage, task: bytes, sale: Sale) -> int:
     path = stage.home.path / "bought" / f"{sale.offer.hex()}.onnx"
     await buying.unlock(provider.market, stage.home, stage.stores, sale.offer, path)
     score = await buying.evaluate(provider.market, stage.home, stage.stores, task, path.read_bytes())
-    stage.keep(await buying.acknowledge(provider.market, stage.home, sale.offer))
+    await stage.keep(await buying.acknowledge(provider.market, stage.home, sale.offer))
     return score
 
 

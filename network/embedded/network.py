@@ -249,7 +249,7 @@ class EmbeddedNetwork:
                     address=peer.address,
                     signer=load_signer(self.home.peer(organization, peer) / "msp", organization.msp_id),
                     channels=channels,
-                    msps=self._founding_msps,
+                    msps=self._known_msps,
                     packages=self.home.ledger / "packages" / host,
                     clock=self._clock,
                     join=self._join_one,
@@ -257,9 +257,9 @@ class EmbeddedNetwork:
                 )
             )
 
-    def _founding_msps(self) -> MspManager:
-        """Organisations as the genesis block of the topology's channel has them."""
-        return ChannelConfig.from_block(self._genesis).msps
+    def _known_msps(self) -> MspManager:
+        """Organisations as the newest configuration of the topology's channel has them."""
+        return self.channels[self.topology.channel.name].config.msps
 
     def _join_one(self, peer: EmbeddedPeer, genesis: common_pb2.Block) -> None:
         self.join(genesis, [peer])

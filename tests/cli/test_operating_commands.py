@@ -1,0 +1,72 @@
+"""Operating a network from the command line: channels, organisations, peers, identities; on the embedded network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_network_commands import Shell
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    found = Shell(tmp_path_factory.mktemp("operating") / "home")
+    found("network", "up")
+    try:
+        yield found
+    finally:
+        found("network", "destroy")
+
+
+def test_a_channels_settings_are_looked_at_and_changed(shell: Shell) -> None:
+    before = shell("channel", "info")
+    assert before["members"] == ["Org1MSP", "Org2MSP", "Org3MSP"]
+    assert (before["consensus"], before["batch_timeout_ms"], before["batch_messages"]) == ("etcdraft", 50, 100)
+    changed = shell("channel", "update", "--batch-timeout-ms", "60", "--anchor-peers", "Org2")
+    assert changed["sequence"] == before["sequence"] + 1
+    assert changed["changes"] == ["/Channel/Orderer/BatchTimeout"]
+    assert shell("channel", "info")["batch_timeout_ms"] == 60
+    assert shell.refused("channel", "update", "--batch-timeout-ms", "60") == "UPDATE_INVALID"
+    assert shell.refused("channel", "update") == "COMMAND_LINE"
+    assert shell.refused("channel", "info", "other") == "COMMAND_LINE"
+    assert shell.refused("channel", "update", "--capability", "nothing=V1") == "UPDATE_INVALID"
+
+
+def test_a_change_is_passed_around_as_a_file(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "batch.update"
+    made = shell("channel", "update", "--batch-messages", "77", "--file", str(file))
+    assert made == {"channel": "market", "changes": ["/Channel/Orderer/BatchSize"], "signed": []}
+    copy = tmp_path / "copy.update"
+    copy.write_bytes(file.read_bytes())
+    signed = shell("channel", "sign", str(file))
+    assert [one["msp_id"] for one in signed["signed"]] == ["Org1MSP", "Org2MSP", "Org3MSP", "OrdererMSP"]
+    assert shell("channel", "show", str(file)) == signed
+    sequence = shell("channel", "info")["sequence"]
+    assert shell("channel", "submit", str(file), str(copy))["sequence"] == sequence + 1
+    assert shell("channel", "info")["batch_messages"] == 77
+    (tmp_path / "junk").write_bytes(b"\xff")
+    assert shell.refused("channel", "show", str(tmp_path / "junk")) == "UPDATE_INVALID"
+    assert shell.refused("channel", "sign", str(tmp_path / "none")) == "FILE_REFUSED"
+    assert shell.refused("channel", "update", "--batch-messages", "78", "--file", str(file / "x")) == "FILE_REFUSED"
+
+
+@pytest.mark.check
+def test_members_peers_and_channels_are_added(shell: Shell) -> None:
+    added = shell("org", "add", "Org4")
+    assert added["msp_id"] == "Org4MSP"
+    assert shell("channel", "info")["members"][-1] == "Org4MSP"
+    assert shell("peer", "add", "Org4", "peer1")["name"] == "peer1.org4.example.com"
+    assert shell("channel", "create", "second", "--member", "Org1", "--member", "Org4")["members"] == ["Org1", "Org4"]
+    assert shell("channel", "info", "second")["members"] == ["Org1MSP", "Org4MSP"]
+    assert shell.refused("channel", "create", "second") == "TOPOLOGY_INVALID"
+    shell("network", "restart")
+    assert shell("channel", "info", "second")["members"] == ["Org1MSP", "Org4MSP"]
+    assert shell("channel", "join")["channels"] == ["market", "second"]
+    assert shell.refused("org", "add", "Org4") == "TOPOLOGY_INVALID"
+    assert shell.refused("orderer", "add", "orderer2") == "TOPOLOGY_CONFLICT"
+    assert shell.refused("orderer", "remove", "orderer2") == "TOPOLOGY_INVALID"
+    assert shell.refused("network", "restart", "peer0.org1.example.com") == "NETWORK_NOT_RUNNING"
