@@ -26,7 +26,8 @@ from google.protobuf.message import DecodeError
 
 from goldengrain.gateway.errors import BlockError
 from goldengrain.gateway.events import ChaincodeEvent
-from goldengrain.gateway.transaction import Endorsement, code_name
+from goldengrain.gateway.status import code_name
+from goldengrain.gateway.transaction import Endorsement
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,14 @@ import grpc.aio
 from goldengrain.gateway.connection import Endpoint
 
 MAX_MESSAGE = 100 * 1024 * 1024  # bytes; Fabric's own limit for peers and orderers
+KEEPALIVE_S = 75.0
+"""Seconds of silence after which the server is asked whether it is there; Fabric's peers refuse it below 60."""
+
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
-    ("grpc.keepalive_time_ms", 120_000),
+    # Without this a connection with an idle stream is tried twice and never again.
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
     # Despite its name also the time that one attempt may take, TLS handshake included.
@@ -21,9 +25,9 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
 )
 
 
-def open_channel(endpoint: Endpoint) -> grpc.aio.Channel:
+def open_channel(endpoint: Endpoint, keepalive_s: float = KEEPALIVE_S) -> grpc.aio.Channel:
     """Return a channel to an endpoint. It connects on first use; close it with ``await channel.close()``."""
-    options = list(_OPTIONS)
+    options = [*_OPTIONS, ("grpc.keepalive_time_ms", int(keepalive_s * 1000))]
     if endpoint.tls_root is None:
         return grpc.aio.insecure_channel(endpoint.address, options)
     if endpoint.server_name:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from goldengrain.gateway.errors import CommitError
+from goldengrain.gateway.deadlines import Deadlines
 from goldengrain.gateway.proposal import Argument, build_proposal, encode
 from goldengrain.gateway.session import Session
+from goldengrain.gateway.submission import Report, Submission
 from goldengrain.gateway.transaction import Commit, Proposal
 
 
@@ -92,23 +93,24 @@ class Contract:
         transient: Mapping[str, bytes] | None = None,
         endorsing_organizations: Sequence[str] = (),
         attempts: int = 1,
+        deadlines: Deadlines | None = None,
+        progress: Report | None = None,
     ) -> SubmitResult:
         """Endorse, submit, and wait until the transaction is committed as valid.
 
-        With ``attempts`` above 1 a transaction that lost a race for the same keys (MVCC_READ_CONFLICT,
-        PHANTOM_READ_CONFLICT) is proposed anew, with a new id; nothing else is ever repeated. Raises EndorseError,
-        SubmitError, CommitStatusError, CommitError.
+        With ``attempts`` above 1 a lost race for the same keys is proposed anew, with a new id, and a transaction
+        whose outcome is not known is sent again under the same id (see ``submission``); nothing else is ever
+        repeated. ``deadlines`` are this call's, ``progress`` is told each stage.
+
+        Raises EndorseError, SubmitError, CommitStatusError, CommitError; their ``may_commit`` says whether the
+        transaction can still become valid.
         """
-        while True:
-            attempts -= 1
-            commit = await self.submit_async(
+
+        def proposed() -> Proposal:
+            return self.propose(
                 function, *arguments, transient=transient, endorsing_organizations=endorsing_organizations
             )
-            status = await commit.status()
-            try:
-                status.check()
-            except CommitError as error:
-                if attempts > 0 and error.is_read_conflict:
-                    continue
-                raise
-            return SubmitResult(commit.payload or b"", status.transaction_id, status.block, status.code_name)
+
+        submission = Submission(proposed, deadlines or self._session.deadlines, attempts, progress)
+        transaction, status = await submission.run()
+        return SubmitResult(transaction.result, status.transaction_id, status.block, status.code_name)

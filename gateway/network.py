@@ -7,21 +7,21 @@ from fabric_protos.peer import events_pb2
 
 from goldengrain.gateway.checkpoint import Checkpointer
 from goldengrain.gateway.contract import Contract
-from goldengrain.gateway.deliver import BlockAndPrivateData, Deliverer
+from goldengrain.gateway.deliver import FILTERED, PRIVATE, WHOLE, BlockAndPrivateData, BlocksRequest
 from goldengrain.gateway.errors import DeliverError
 from goldengrain.gateway.events import ChaincodeEvent, ChaincodeEventsRequest
 from goldengrain.gateway.identity import Identity
+from goldengrain.gateway.positions import newest_number
 from goldengrain.gateway.session import Session
 from goldengrain.gateway.streams import EventStream
 from goldengrain.gateway.transaction import Commit
 
 
 class Network:
-    """One channel, through one gateway peer. Made by ``Gateway.network``."""
+    """One channel, through the gateway peers. Made by ``Gateway.network``."""
 
     def __init__(self, session: Session, channel: str) -> None:
         self._session = session
-        self._deliverer = Deliverer(session, channel)
         self.channel = channel
 
     @property
@@ -56,23 +56,41 @@ class Network:
         self, start_block: int | None = None, checkpoint: Checkpointer | None = None
     ) -> EventStream[common_pb2.Block]:
         """Blocks as they are committed, from ``start_block`` on (None: the next), without end."""
-        return self._deliverer.blocks(_start(start_block, checkpoint), None, wait=True)
+        return self.block_events_request(start_block, checkpoint).stream()
+
+    def block_events_request(
+        self, start_block: int | None = None, checkpoint: Checkpointer | None = None
+    ) -> BlocksRequest[common_pb2.Block]:
+        """Return the same as a request that can be signed elsewhere."""
+        return BlocksRequest(self._session, self.channel, WHOLE, start_block, checkpoint)
 
     def filtered_block_events(
         self, start_block: int | None = None, checkpoint: Checkpointer | None = None
     ) -> EventStream[events_pb2.FilteredBlock]:
-        """Return the same, only transaction ids, validation codes and names of events."""
-        return self._deliverer.filtered(_start(start_block, checkpoint), None, wait=True)
+        """Return blocks as they come, only transaction ids, validation codes and names of events."""
+        return self.filtered_block_events_request(start_block, checkpoint).stream()
+
+    def filtered_block_events_request(
+        self, start_block: int | None = None, checkpoint: Checkpointer | None = None
+    ) -> BlocksRequest[events_pb2.FilteredBlock]:
+        """Return the same as a request that can be signed elsewhere."""
+        return BlocksRequest(self._session, self.channel, FILTERED, start_block, checkpoint)
 
     def private_block_events(
         self, start_block: int | None = None, checkpoint: Checkpointer | None = None
     ) -> EventStream[BlockAndPrivateData]:
-        """Return the same, whole, with the private data that this identity's organisation may see."""
-        return self._deliverer.with_private_data(_start(start_block, checkpoint), None, wait=True)
+        """Return whole blocks as they come, with the private data that this identity's organisation may see."""
+        return self.private_block_events_request(start_block, checkpoint).stream()
+
+    def private_block_events_request(
+        self, start_block: int | None = None, checkpoint: Checkpointer | None = None
+    ) -> BlocksRequest[BlockAndPrivateData]:
+        """Return the same as a request that can be signed elsewhere."""
+        return BlocksRequest(self._session, self.channel, PRIVATE, start_block, checkpoint)
 
     def fetch_blocks(self, first: int, last: int) -> EventStream[common_pb2.Block]:
         """Return the blocks ``first`` to ``last``, both included. Reading raises DeliverError where one is missing."""
-        return self._deliverer.blocks(first, last, wait=False)
+        return BlocksRequest(self._session, self.channel, WHOLE, first, last=last).stream()
 
     async def fetch_block(self, number: int) -> common_pb2.Block:
         """One block. Raises DeliverError (``status`` NOT_FOUND) where it does not exist yet."""
@@ -82,12 +100,5 @@ class Network:
         raise DeliverError(f"the peer sent no block {number} of {self.channel}")
 
     async def height(self) -> int:
-        """How many blocks the peer has; the newest block's number is one less."""
-        async with self._deliverer.newest() as blocks:
-            async for block in blocks:
-                return int(block.number) + 1
-        raise DeliverError(f"the peer sent no block of {self.channel}")
-
-
-def _start(start_block: int | None, checkpoint: Checkpointer | None) -> int | None:
-    return checkpoint.block if checkpoint is not None and checkpoint.block is not None else start_block
+        """How many blocks the peer has; the newest block's number is one less. Raises DeliverError."""
+        return await newest_number(self._session, self.channel) + 1

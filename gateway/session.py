@@ -1,81 +1,118 @@
-"""What the steps of a transaction share: one channel, one identity, one signer, one clock, the RPCs."""
+"""What the steps of a transaction share: the gateway peers, one identity, one signer, one clock, the deadlines."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from hashlib import sha256
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 import grpc.aio
-from fabric_protos.common import common_pb2
-from fabric_protos.gateway import gateway_pb2
-from fabric_protos.peer import events_pb2
 from google.protobuf.message import Message
 
+from goldengrain.gateway.backoff import Backoff, Reconnect
 from goldengrain.gateway.clock import Clock
 from goldengrain.gateway.deadlines import Deadlines
 from goldengrain.gateway.errors import GatewayError, SigningError, from_rpc
 from goldengrain.gateway.identity import Identity, Signer
+from goldengrain.gateway.peers import Peer, Peers, Unary
+
+if TYPE_CHECKING:
+    from goldengrain.gateway.commits import CommitWatcher
 
 Q = TypeVar("Q", bound=Message)
 A = TypeVar("A", bound=Message)
 E = TypeVar("E", bound=GatewayError)
 
+NO_ANSWER = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.INTERNAL,
+    }
+)
+"""Statuses with which no peer says what became of the call: the connection's, or the peer's that is going down."""
+
+
+class CallFailed(Exception):
+    """A call failed at every peer that was asked; internal to the package.
+
+    ``error`` is the last peer's, ``target`` its address, ``unanswered`` whether a peer before it gave no answer.
+    """
+
+    def __init__(self, error: grpc.aio.AioRpcError, target: str, unanswered: bool) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.target = target
+        self.unanswered = unanswered
+
 
 class Session:
-    """Internal to the package: a connection to one gateway peer on behalf of one identity."""
+    """Internal to the package: a connection on behalf of one identity, to one gateway peer or several."""
 
     def __init__(
         self,
-        channel: grpc.aio.Channel,
-        target: str,
+        peers: Peers,
         identity: Identity,
         signer: Signer | None,
         clock: Clock,
         deadlines: Deadlines,
+        reconnect: Reconnect,
+        shared_commit_stream: bool = False,
     ) -> None:
-        self.channel = channel
-        self.target = target
+        self.peers = peers
         self.identity = identity
         self.signer = signer
         self.clock = clock
         self.deadlines = deadlines
+        self.reconnect = reconnect
+        self.shared_commit_stream = shared_commit_stream
+        self.watchers: dict[str, CommitWatcher] = {}
         self.creator = identity.serialized
-        gateway = "/gateway.Gateway/"
-        self.evaluate = self._unary(gateway + "Evaluate", gateway_pb2.EvaluateRequest, gateway_pb2.EvaluateResponse)
-        self.endorse = self._unary(gateway + "Endorse", gateway_pb2.EndorseRequest, gateway_pb2.EndorseResponse)
-        self.submit = self._unary(gateway + "Submit", gateway_pb2.SubmitRequest, gateway_pb2.SubmitResponse)
-        self.commit_status = self._unary(
-            gateway + "CommitStatus", gateway_pb2.SignedCommitStatusRequest, gateway_pb2.CommitStatusResponse
-        )
-        self.chaincode_events = channel.unary_stream(
-            gateway + "ChaincodeEvents",
-            request_serializer=gateway_pb2.SignedChaincodeEventsRequest.SerializeToString,
-            response_deserializer=gateway_pb2.ChaincodeEventsResponse.FromString,
-        )
 
-    def _unary(self, method: str, request: type[Q], response: type[A]) -> grpc.aio.UnaryUnaryMultiCallable[Q, A]:
-        return self.channel.unary_unary(
-            method, request_serializer=request.SerializeToString, response_deserializer=response.FromString
-        )
+    async def call(self, rpc: Callable[[Peer], Unary[Q, A]], request: Q, seconds: float) -> A:
+        """Make a call that may be made twice, at the peer in use, and at the next where it gives no answer.
 
-    def deliver(
-        self, method: str
-    ) -> grpc.aio.StreamStreamMultiCallable[common_pb2.Envelope, events_pb2.DeliverResponse]:
-        """Return a Deliver stream of the peer: ``Deliver``, ``DeliverFiltered`` or ``DeliverWithPrivateData``."""
-        return self.channel.stream_stream(
-            f"/protos.Deliver/{method}",
-            request_serializer=common_pb2.Envelope.SerializeToString,
-            response_deserializer=events_pb2.DeliverResponse.FromString,
-        )
+        A peer that keeps silent has its share of what is left of the ``seconds``. Raises CallFailed.
+        """
+        end = asyncio.get_running_loop().time() + seconds
+        return await self._round(rpc, request, end)
+
+    async def insist(self, rpc: Callable[[Peer], Unary[Q, A]], request: Q, seconds: float) -> A:
+        """Make a call at all peers in turn, again and again, until one answers or time is over. Raises CallFailed."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        backoff = Backoff(0.05, 1.0)
+        while True:
+            try:
+                return await self._round(rpc, request, end)
+            except CallFailed as failed:
+                pause = backoff.pause()
+                if failed.error.code() not in NO_ANSWER or loop.time() + pause >= end:
+                    raise
+            await asyncio.sleep(pause)
+
+    async def _round(self, rpc: Callable[[Peer], Unary[Q, A]], request: Q, end: float) -> A:
+        loop = asyncio.get_running_loop()
+        unanswered = False
+        for left, peer in zip(range(len(self.peers), 0, -1), self.peers.order(), strict=True):
+            try:
+                return await rpc(peer)(request, timeout=max(end - loop.time(), 0) / left)
+            except grpc.aio.AioRpcError as error:
+                failed = CallFailed(error, peer.target, unanswered)
+                if error.code() not in NO_ANSWER:
+                    raise failed from error
+                unanswered = True
+                self.peers.failed(peer)
+        raise failed from failed.error
 
     def failed(
-        self, kind: type[E], error: grpc.aio.AioRpcError, doing: str, transaction_id: str | None = None, hint: str = ""
+        self, kind: type[E], failed: CallFailed, doing: str, transaction_id: str | None = None, hint: str = ""
     ) -> E:
-        """Return ``kind`` made from a gRPC error, with a hint what to do next."""
-        if not hint and error.code() is grpc.StatusCode.UNAVAILABLE:
-            hint = f"Is the peer at {self.target} up, and its certificate of the expected authority?"
-        return from_rpc(kind, error, transaction_id, doing, hint)
+        """Return ``kind`` made from a failed call, with a hint what to do next."""
+        return translated(kind, failed.error, failed.target, doing, transaction_id, hint)
 
     def sign(self, message: bytes, transaction_id: str | None = None) -> bytes:
         """Return a signature over a message. Raises SigningError where the gateway was opened without a signer."""
@@ -85,3 +122,17 @@ class Session:
                 transaction_id=transaction_id,
             )
         return self.signer.sign(sha256(message).digest())
+
+
+def translated(
+    kind: type[E],
+    error: grpc.aio.AioRpcError,
+    target: str,
+    doing: str,
+    transaction_id: str | None = None,
+    hint: str = "",
+) -> E:
+    """Return ``kind`` made from a peer's gRPC error."""
+    if not hint and error.code() is grpc.StatusCode.UNAVAILABLE:
+        hint = f"Is the peer at {target} up, and its certificate of the expected authority?"
+    return from_rpc(kind, error, transaction_id, doing, hint)

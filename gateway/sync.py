@@ -14,6 +14,7 @@ and raise. Example::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, TypeVar
@@ -27,11 +28,13 @@ from goldengrain.gateway import gateway as aio_gateway
 from goldengrain.gateway import network as aio_network
 from goldengrain.gateway import streams as aio_streams
 from goldengrain.gateway import transaction as aio_transaction
+from goldengrain.gateway.backoff import Reconnect
 from goldengrain.gateway.blocking import LOOP, Attribute, Blocking, blocking, direct
+from goldengrain.gateway.channel import KEEPALIVE_S
 from goldengrain.gateway.clock import Clock
 from goldengrain.gateway.connection import Endpoint
 from goldengrain.gateway.deadlines import Deadlines
-from goldengrain.gateway.deliver import BlockAndPrivateData
+from goldengrain.gateway.deliver import BlockAndPrivateData, BlocksRequest
 from goldengrain.gateway.events import ChaincodeEvent, ChaincodeEventsRequest
 from goldengrain.gateway.identity import Identity, Signer
 from goldengrain.gateway.transaction import Endorsement
@@ -78,6 +81,7 @@ class Commit(Blocking[aio_transaction.Commit]):
     payload = Attribute[bytes | None]()
     digest = Attribute[bytes]()
     sign = direct(aio_transaction.Commit.sign)
+    to_bytes = direct(aio_transaction.Commit.to_bytes)
     status = blocking(aio_transaction.Commit.status)
 
 
@@ -129,11 +133,30 @@ class EventsRequest(Blocking[ChaincodeEventsRequest]):
 
     digest = Attribute[bytes]()
     sign = direct(ChaincodeEventsRequest.sign)
+    to_bytes = direct(ChaincodeEventsRequest.to_bytes)
     stream = direct(ChaincodeEventsRequest.stream, Stream[ChaincodeEvent])
 
 
+class BlockEventsRequest(Blocking[BlocksRequest[T]], Generic[T]):
+    """A request for blocks that can be signed elsewhere."""
+
+    digest = Attribute[bytes]()
+
+    def sign(self, signature: bytes) -> None:
+        """Hand in a signature (DER, low s) over ``digest`` that was made elsewhere."""
+        LOOP.call(lambda: self.asynchronous.sign(signature))
+
+    def to_bytes(self) -> bytes:
+        """``common.Envelope``, the form that Fabric's other clients also exchange."""
+        return LOOP.call(self.asynchronous.to_bytes)
+
+    def stream(self) -> Stream[T]:
+        """Return the blocks from the position on."""
+        return Stream(LOOP.call(self.asynchronous.stream))
+
+
 class Network(Blocking[aio_network.Network]):
-    """One channel, through one gateway peer."""
+    """One channel, through the gateway peers."""
 
     channel = Attribute[str]()
     identity = Attribute[Identity]()
@@ -144,37 +167,66 @@ class Network(Blocking[aio_network.Network]):
     block_events = direct(aio_network.Network.block_events, Stream[common_pb2.Block])
     filtered_block_events = direct(aio_network.Network.filtered_block_events, Stream[events_pb2.FilteredBlock])
     private_block_events = direct(aio_network.Network.private_block_events, Stream[BlockAndPrivateData])
+    block_events_request = direct(aio_network.Network.block_events_request, BlockEventsRequest[common_pb2.Block])
+    filtered_block_events_request = direct(
+        aio_network.Network.filtered_block_events_request, BlockEventsRequest[events_pb2.FilteredBlock]
+    )
+    private_block_events_request = direct(
+        aio_network.Network.private_block_events_request, BlockEventsRequest[BlockAndPrivateData]
+    )
     fetch_blocks = direct(aio_network.Network.fetch_blocks, Stream[common_pb2.Block])
     fetch_block = blocking(aio_network.Network.fetch_block)
     height = blocking(aio_network.Network.height)
 
 
 class Gateway(Blocking[aio_gateway.Gateway]):
-    """A connection to one gateway peer on behalf of one identity."""
+    """A connection to gateway peers on behalf of one identity."""
 
     identity = Attribute[Identity]()
     clock = Attribute[Clock]()
     network = direct(aio_gateway.Gateway.network, Network)
     proposal_from_bytes = direct(aio_gateway.Gateway.proposal_from_bytes, Proposal)
     transaction_from_bytes = direct(aio_gateway.Gateway.transaction_from_bytes, Transaction)
+    commit_from_bytes = direct(aio_gateway.Gateway.commit_from_bytes, Commit)
+    chaincode_events_request_from_bytes = direct(aio_gateway.Gateway.chaincode_events_request_from_bytes, EventsRequest)
+    block_events_request_from_bytes = direct(
+        aio_gateway.Gateway.block_events_request_from_bytes, BlockEventsRequest[common_pb2.Block]
+    )
+    filtered_block_events_request_from_bytes = direct(
+        aio_gateway.Gateway.filtered_block_events_request_from_bytes, BlockEventsRequest[events_pb2.FilteredBlock]
+    )
+    private_block_events_request_from_bytes = direct(
+        aio_gateway.Gateway.private_block_events_request_from_bytes, BlockEventsRequest[BlockAndPrivateData]
+    )
     close = blocking(aio_gateway.Gateway.close)
 
     @classmethod
     def connect(
         cls,
-        endpoint: Endpoint | str,
+        endpoint: Endpoint | str | Sequence[Endpoint],
         identity: Identity,
         signer: Signer | None = None,
         *,
         tls_root: bytes | str | Path | None = None,
         clock: Clock | None = None,
         deadlines: Deadlines | None = None,
+        reconnect: Reconnect | None = None,
+        shared_commit_stream: bool = False,
+        keepalive_s: float = KEEPALIVE_S,
     ) -> Gateway:
         """Prepare a connection; see the asynchronous ``Gateway.connect``."""
 
         def connected() -> aio_gateway.Gateway:
             return aio_gateway.Gateway.connect(
-                endpoint, identity, signer, tls_root=tls_root, clock=clock, deadlines=deadlines
+                endpoint,
+                identity,
+                signer,
+                tls_root=tls_root,
+                clock=clock,
+                deadlines=deadlines,
+                reconnect=reconnect,
+                shared_commit_stream=shared_commit_stream,
+                keepalive_s=keepalive_s,
             )
 
         return cls(LOOP.call(connected))

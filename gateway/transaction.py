@@ -14,21 +14,21 @@ An endorsed transaction need not be submitted: what several organisations' peers
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 
 import grpc
-import grpc.aio
 from fabric_protos.common import common_pb2
 from fabric_protos.gateway import gateway_pb2
 from fabric_protos.msp import identities_pb2
 from fabric_protos.peer import proposal_pb2, proposal_response_pb2, transaction_pb2
 from google.protobuf.message import DecodeError
 
+from goldengrain.gateway.commits import CommitWatcher, Watch
 from goldengrain.gateway.errors import (
-    CommitError,
     CommitStatusError,
     CommitUnknown,
     EndorseError,
@@ -37,7 +37,13 @@ from goldengrain.gateway.errors import (
     SubmitUnknown,
 )
 from goldengrain.gateway.proposal import UnsignedProposal
-from goldengrain.gateway.session import Session
+from goldengrain.gateway.session import NO_ANSWER, CallFailed, Session
+from goldengrain.gateway.status import Status, code_name
+
+__all__ = ["Commit", "Endorsement", "Proposal", "Status", "Transaction", "code_name"]
+
+_SECOND_OPINION_S = 5.0
+"""Seconds after which a transaction that the shared stream says nothing of is asked for with a call."""
 
 _REFUSED_BY_ORDERER = frozenset(
     {
@@ -54,27 +60,6 @@ _REFUSED_BY_ORDERER = frozenset(
 _ORDERED_ALREADY = "request already processed"
 """What a SmartBFT orderer says that got the transaction from another one before it came from the gateway, which asks
 all of them and counts this as a failure: the transaction is on its way, and its status tells the rest (ADR 62)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """Where a transaction ended: Fabric's validation code, its name (``VALID``), the number of its block."""
-
-    transaction_id: str
-    code: int
-    code_name: str
-    block: int
-
-    @property
-    def successful(self) -> bool:
-        """Whether the transaction changed the ledger."""
-        return self.code == transaction_pb2.VALID
-
-    def check(self) -> Status:
-        """Return the status itself if it is successful. Raises CommitError otherwise."""
-        if not self.successful:
-            raise CommitError(self.transaction_id, self.code, self.code_name, self.block)
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +128,11 @@ class Proposal:
             target_organizations=self._organizations,
         )
         try:
-            response = await self._session.evaluate(request, timeout=deadline or self._session.deadlines.evaluate)
-        except grpc.aio.AioRpcError as error:
-            raise self._session.failed(EvaluateError, error, "evaluate", self.transaction_id) from error
+            response = await self._session.call(
+                lambda peer: peer.evaluate, request, deadline or self._session.deadlines.evaluate
+            )
+        except CallFailed as failed:
+            raise self._session.failed(EvaluateError, failed, "evaluate", self.transaction_id) from failed.error
         return response.result.payload
 
     async def endorse(self, deadline: float | None = None) -> Transaction:
@@ -157,9 +144,11 @@ class Proposal:
             endorsing_organizations=self._organizations,
         )
         try:
-            response = await self._session.endorse(request, timeout=deadline or self._session.deadlines.endorse)
-        except grpc.aio.AioRpcError as error:
-            raise self._session.failed(EndorseError, error, "endorse", self.transaction_id) from error
+            response = await self._session.call(
+                lambda peer: peer.endorse, request, deadline or self._session.deadlines.endorse
+            )
+        except CallFailed as failed:
+            raise self._session.failed(EndorseError, failed, "endorse", self.transaction_id) from failed.error
         transaction = Transaction(self._session, self.channel, self.transaction_id, response.prepared_transaction)
         transaction.check_answers(self._proposal)
         return transaction
@@ -247,27 +236,35 @@ class Transaction:
             )
 
     async def submit(self, deadline: float | None = None) -> Commit:
-        """Send the transaction to the orderer.
+        """Send the transaction to the orderer; the very same again through the next peer where one gives no answer.
 
         Raises SubmitError where it was refused, and SubmitUnknown where no answer came: then it may commit, and
-        ``network.commit(transaction_id)`` tells.
+        ``network.commit(transaction_id)`` tells. Sent twice it commits once: the second is DUPLICATE_TXID.
         """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + (deadline or self._session.deadlines.submit)
         if not self._envelope.signature:
             self._envelope.signature = self._session.sign(self._envelope.payload, self.transaction_id)
         request = gateway_pb2.SubmitRequest(
             transaction_id=self.transaction_id, channel_id=self.channel, prepared_transaction=self._envelope
         )
+        watch = await self._watched((end - loop.time()) / 4)
         try:
-            await self._session.submit(request, timeout=deadline or self._session.deadlines.submit)
-        except grpc.aio.AioRpcError as error:
-            if error.code() in _REFUSED_BY_ORDERER:
-                raise self._session.failed(SubmitError, error, "submit", self.transaction_id) from error
+            await self._session.call(lambda peer: peer.submit, request, end - loop.time())
+        except CallFailed as failed:
+            if failed.error.code() in _REFUSED_BY_ORDERER and not failed.unanswered:
+                raise self._session.failed(SubmitError, failed, "submit", self.transaction_id) from failed.error
             unknown = self._session.failed(
-                SubmitUnknown, error, "submit: outcome unknown", self.transaction_id, _resume(self.transaction_id)
+                SubmitUnknown, failed, "submit: outcome unknown", self.transaction_id, _resume(self.transaction_id)
             )
             if not any(detail.message.endswith(_ORDERED_ALREADY) for detail in unknown.details):
-                raise unknown from error
-        return Commit(self._session, self.channel, self.transaction_id, self.result)
+                raise unknown from failed.error
+        return Commit(self._session, self.channel, self.transaction_id, self.result, watch)
+
+    async def _watched(self, seconds: float) -> Watch | None:
+        if not self._session.shared_commit_stream or self._session.signer is None:
+            return None
+        return await CommitWatcher.of(self._session, self.channel).expect(self.transaction_id, seconds)
 
 
 class Commit:
@@ -276,15 +273,26 @@ class Commit:
     ``payload`` is what the function returned when it was endorsed (None where the commit was resumed by its id).
     """
 
-    def __init__(self, session: Session, channel: str, transaction_id: str, payload: bytes | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        channel: str,
+        transaction_id: str,
+        payload: bytes | None = None,
+        watch: Watch | None = None,
+    ) -> None:
         self._session = session
+        self._watch = watch
         self.channel = channel
         self.transaction_id = transaction_id
         self.payload = payload
-        self._request = gateway_pb2.CommitStatusRequest(
-            transaction_id=transaction_id, channel_id=channel, identity=session.creator
-        ).SerializeToString()
         self._signature = b""
+
+    @cached_property
+    def _request(self) -> bytes:
+        return gateway_pb2.CommitStatusRequest(
+            transaction_id=self.transaction_id, channel_id=self.channel, identity=self._session.creator
+        ).SerializeToString()
 
     @property
     def digest(self) -> bytes:
@@ -295,31 +303,38 @@ class Commit:
         """Hand in a signature (DER, low s) over ``digest`` that was made elsewhere."""
         self._signature = signature
 
+    def to_bytes(self) -> bytes:
+        """``gateway.SignedCommitStatusRequest``, the form that Fabric's other clients also exchange."""
+        return self._signed().SerializeToString()
+
     async def status(self, deadline: float | None = None) -> Status:
         """Wait until the transaction is in a block and return its status, whatever the code.
 
-        Raises CommitUnknown when the deadline passes first and CommitStatusError when the question was refused; the
-        transaction may commit in both cases.
+        Peers that give no answer are asked again until the deadline. Raises CommitUnknown when it passes and
+        CommitStatusError when the question was refused; the transaction may commit in both cases.
         """
+        seconds = deadline or self._session.deadlines.commit
+        if self._watch is None:
+            return await self._asked(seconds)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        seen = await self._watch.wait(min(seconds / 2, _SECOND_OPINION_S))
+        return seen or await self._watch.or_else(self._asked(end - loop.time()))
+
+    def _signed(self) -> gateway_pb2.SignedCommitStatusRequest:
+        return gateway_pb2.SignedCommitStatusRequest(request=self._request, signature=self._signature)
+
+    async def _asked(self, seconds: float) -> Status:
         if not self._signature:
             self._signature = self._session.sign(self._request, self.transaction_id)
-        request = gateway_pb2.SignedCommitStatusRequest(request=self._request, signature=self._signature)
         try:
-            response = await self._session.commit_status(request, timeout=deadline or self._session.deadlines.commit)
-        except grpc.aio.AioRpcError as error:
-            kind = CommitUnknown if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED else CommitStatusError
+            response = await self._session.insist(lambda peer: peer.commit_status, self._signed(), seconds)
+        except CallFailed as failed:
+            kind = CommitUnknown if failed.error.code() in NO_ANSWER else CommitStatusError
             raise self._session.failed(
-                kind, error, "commit status: outcome unknown", self.transaction_id, _resume(self.transaction_id)
-            ) from error
+                kind, failed, "commit status: outcome unknown", self.transaction_id, _resume(self.transaction_id)
+            ) from failed.error
         return Status(self.transaction_id, response.result, code_name(response.result), response.block_number)
-
-
-def code_name(code: int) -> str:
-    """Fabric's name of a validation code; the number itself where it has none."""
-    try:
-        return transaction_pb2.TxValidationCode.Name(code)  # type: ignore[arg-type]
-    except ValueError:
-        return str(code)
 
 
 def _resume(transaction_id: str) -> str:

@@ -32,8 +32,10 @@ from google.rpc import status_pb2
 from goldengrain.gateway.blocks import transactions
 from goldengrain.gateway.connection import Endpoint
 from goldengrain.gateway.identity import Identity
-from tests.gateway.certificates import Ca
+from tests.gateway.certificates import Ca, Issued
 from tests.gateway.ledger_double import CHANNEL, LedgerDouble, RefusedError
+
+CA = Ca("tls")
 
 
 @dataclass
@@ -55,25 +57,38 @@ class ServerDouble:
     held: list[common_pb2.Envelope] = field(default_factory=list)
     requests: list[Any] = field(default_factory=list)
     endpoint: Endpoint = field(default_factory=lambda: Endpoint("none:1"))
+    break_after: int | None = None
+    """After how many messages each stream breaks; None: never."""
+    _issued: Issued | None = None
     hold: bool = False
     """Whether submitted transactions wait in ``held`` instead of going into a block each."""
 
-    async def start(self) -> Endpoint:
-        ca = Ca("tls")
-        issued = ca.issue("peer0", hosts=("localhost", "127.0.0.1"))
-        self._grown = asyncio.Condition()
+    async def start(self, port: int = 0, beside: ServerDouble | None = None) -> Endpoint:
+        """Serve on a port; ``beside`` another peer of the same channel, whose ledger it shares."""
+        if beside is not None:
+            self.ledger = beside.ledger
+        self._grown = beside._grown if beside is not None else asyncio.Condition()
+        issued = self._issued = self._issued or CA.issue("peer0", hosts=("localhost", "127.0.0.1"))
         self._server = grpc.aio.server()
         gateway_pb2_grpc.add_GatewayServicer_to_server(self, self._server)  # type: ignore[arg-type]
         peer_pb2_grpc.add_EndorserServicer_to_server(self, self._server)  # type: ignore[arg-type]
         events_pb2_grpc.add_DeliverServicer_to_server(self, self._server)  # type: ignore[arg-type]
         credentials = grpc.ssl_server_credentials([(issued.key, issued.certificate)])
-        port = self._server.add_secure_port("127.0.0.1:0", credentials)
+        port = self._server.add_secure_port(f"127.0.0.1:{port}", credentials)
         await self._server.start()
-        self.endpoint = Endpoint.parse(f"grpcs://localhost:{port}", ca.pem)
+        self.endpoint = Endpoint.parse(f"grpcs://localhost:{port}", CA.pem)
         return self.endpoint
 
     async def stop(self) -> None:
         await self._server.stop(None)
+
+    async def restart(self, pause: float = 0.0) -> None:
+        """Stop at once, and serve on the same port again after a while."""
+        await self.stop()
+        await asyncio.sleep(pause)
+        grown = self._grown
+        await self.start(int(self.endpoint.address.rpartition(":")[2]))
+        self._grown = grown
 
     async def called(self, name: str) -> None:
         """Wait until an RPC of that name has arrived."""
@@ -179,6 +194,7 @@ class ServerDouble:
         await self._fault("ChaincodeEvents", context)
         asked = gateway_pb2.ChaincodeEventsRequest.FromString(request.request)
         await self._signed_by(context, asked.identity, request.signature, request.request)
+        sent = 0
         number = asked.start_position.specified.number
         after = asked.after_transaction_id
         if asked.start_position.HasField("next_commit"):
@@ -200,7 +216,13 @@ class ServerDouble:
             ]
             if events:
                 yield gateway_pb2.ChaincodeEventsResponse(events=events, block_number=number)
+                sent += 1
+                await self._break(context, sent)
             number += 1
+
+    async def _break(self, context: Any, sent: int) -> None:
+        if sent == self.break_after:
+            await self._abort(context, grpc.StatusCode.UNAVAILABLE, "broken")
 
     async def _block(self, number: int) -> common_pb2.Block:
         async with self._grown:
@@ -262,6 +284,7 @@ class ServerDouble:
                     return
                 yield await self._block(number)
                 number += 1
+                await self._break(context, number - self._position(seek.start, height))
             yield events_pb2.DeliverResponse(status=common_pb2.SUCCESS)
 
     def _position(self, position: ab_pb2.SeekPosition, height: int) -> int:

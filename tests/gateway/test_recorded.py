@@ -10,6 +10,7 @@ from fabric_protos.common import common_pb2
 from fabric_protos.gateway import gateway_pb2
 from fabric_protos.peer import chaincode_pb2, proposal_pb2, transaction_pb2
 
+from goldengrain.gateway.backoff import Reconnect
 from goldengrain.gateway.deadlines import Deadlines
 from goldengrain.gateway.errors import (
     CommitStatusError,
@@ -40,8 +41,10 @@ async def replay(*steps: Step) -> AsyncIterator[tuple[Gateway, ReplayDouble]]:
     double = ReplayDouble(*steps)
     endpoint = await double.start()
     try:
-        deadlines = Deadlines(5, 5, 5, 5, 5)
-        async with Gateway.connect(endpoint, USER.identity, USER.signer, deadlines=deadlines) as gateway:
+        deadlines = Deadlines(evaluate=5, endorse=5, submit=5, commit=0.5, deliver=5)
+        at_once = Reconnect(patience=0)
+        connected = Gateway.connect(endpoint, USER.identity, USER.signer, deadlines=deadlines, reconnect=at_once)
+        async with connected as gateway:
             yield gateway, double
     finally:
         await double.stop()

@@ -12,6 +12,7 @@ from goldengrain.chaincode.protocol.digests import TREASURY
 from goldengrain.chaincode.protocol.errors import CoinNotFound, PaymentShort
 from goldengrain.gateway.errors import InsufficientCoins, MarketClientError, SubmitUnknown
 from goldengrain.gateway.market import Market
+from goldengrain.gateway.market.calls import READ_CONFLICT_ATTEMPTS
 from goldengrain.gateway.market.coins import Purse
 from goldengrain.gateway.market.reservations import Reservations
 from tests.gateway.market.conftest import FUNDS, Stage
@@ -117,7 +118,8 @@ async def test_clients_that_know_nothing_of_each_other_choose_again(
 
 async def test_coins_stay_reserved_while_a_payment_is_unknown(stage: Stage) -> None:
     await stage.provider.credits.transfer([Output(stage.provider.account, 400)])
-    stage.server.faults["Submit"] = [Fault(grpc.StatusCode.UNAVAILABLE, "gone", after_work=False)]
+    gone = Fault(grpc.StatusCode.UNAVAILABLE, "gone", after_work=False)
+    stage.server.faults["Submit"] = [gone] * READ_CONFLICT_ATTEMPTS
     with pytest.raises(SubmitUnknown):
         await stage.provider.credits.pay(stage.developer.account, 500_000)
     with pytest.raises(InsufficientCoins, match="400 in 1 coins"):
