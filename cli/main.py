@@ -20,6 +20,7 @@ COMMANDS = (
     "org",
     "peer",
     "orderer",
+    "identity",
     "chaincode",
     "context",
     "wallet",

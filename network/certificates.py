@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
@@ -53,6 +54,10 @@ class KeyPair:
         """The private key as unencrypted PKCS#8 PEM."""
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
+    def encrypted_key_pem(self, password: bytes) -> bytes:
+        """The private key as PKCS#8 PEM that only the password opens."""
+        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password))
+
 
 class CertificateAuthority:
     """An organisation's certificate authority, for identities or for TLS."""
@@ -75,14 +80,15 @@ class CertificateAuthority:
         return cls(KeyPair(_sign(builder, key), key))
 
     @classmethod
-    def load(cls, certificate_pem: bytes, key_pem: bytes) -> CertificateAuthority:
-        """Read an authority from PEM.
+    def load(cls, certificate_pem: bytes, key_pem: bytes, password: bytes | None = None) -> CertificateAuthority:
+        """Read an authority from PEM; `password` opens a key that is encrypted, and is ignored for one that is not.
 
         Raises:
-            ValueError: if either is not PEM, or the key is not an elliptic curve key.
+            ValueError: if either is not PEM, or the key is not an elliptic curve key, or the password is wrong.
+            TypeError: if the key is encrypted and there is no password.
 
         """
-        key = load_pem_private_key(key_pem, None)
+        key = load_pem_private_key(key_pem, password if b"ENCRYPTED" in key_pem else None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ValueError("the authority's key is not an elliptic curve key")
         return cls(KeyPair(x509.load_pem_x509_certificate(certificate_pem), key))
@@ -110,6 +116,43 @@ class CertificateAuthority:
             builder = builder.add_extension(names, critical=False)
         return KeyPair(_sign(builder, self.pair.key), key)
 
+    def renew(self, old: x509.Certificate, key: ec.EllipticCurvePrivateKey | None = None) -> KeyPair:
+        """Issue a certificate with the subject and extensions of an old one, from now on, for a new key or a given one.
+
+        Raises:
+            ValueError: if this authority did not issue the old one.
+
+        """
+        if old.issuer != self.pair.certificate.subject:
+            raise ValueError(f"{old.subject.rfc4514_string()} was issued by {old.issuer.rfc4514_string()}")
+        key = key or ec.generate_private_key(ec.SECP256R1())
+        builder = _builder(old.subject, old.issuer, key.public_key())
+        for extension in old.extensions:
+            builder = builder.add_extension(extension.value, critical=extension.critical)
+        return KeyPair(_sign(builder, self.pair.key), key)
+
+    def revocation_list(
+        self, revoked: Sequence[x509.Certificate], earlier: x509.CertificateRevocationList | None = None
+    ) -> bytes:
+        """Make a certificate revocation list (CRL), PEM: what an earlier one holds, and some more certificates."""
+        now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+        entries = {entry.serial_number: entry for entry in earlier or ()}
+        for certificate in revoked:
+            builder = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(now)
+            entries.setdefault(certificate.serial_number, builder.build())
+        authority = x509.AuthorityKeyIdentifier(key_identifier(self.pair.key.public_key()), None, None)
+        made = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.pair.certificate.subject)
+            .last_update(now - _BACKDATED)
+            .next_update(now + VALIDITY)
+            .add_extension(authority, critical=False)
+            .add_extension(x509.CRLNumber(_number(earlier) + 1), critical=False)
+        )
+        for entry in entries.values():
+            made = made.add_revoked_certificate(entry)
+        return made.sign(self.pair.key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
     def _leaf(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
         authority = x509.AuthorityKeyIdentifier(key_identifier(self.pair.key.public_key()), None, None)
         return (
@@ -122,6 +165,10 @@ class CertificateAuthority:
 def key_identifier(key: ec.EllipticCurvePublicKey) -> bytes:
     """SHA-256 of the uncompressed point, 32 bytes: Fabric's SKI of a public key."""
     return hashlib.sha256(key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)).digest()
+
+
+def _number(crl: x509.CertificateRevocationList | None) -> int:
+    return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number if crl is not None else 0
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:

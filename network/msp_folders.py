@@ -18,6 +18,10 @@ from pathlib import Path
 
 from .certificates import CertificateAuthority, KeyPair
 from .errors import NetworkIncomplete
+from .home import write_atomically
+
+PASSWORD_VARIABLE = "GOLDENGRAIN_KEY_PASSWORD"  # noqa: S105 - its name, not a password
+"""Environment variable with the password of encrypted keys."""
 
 _UNITS = ("client", "peer", "admin", "orderer")
 
@@ -49,25 +53,34 @@ def write_authorities(folder: Path, authorities: Authorities) -> None:
 
 
 def read_authorities(folder: Path, domain: str) -> Authorities:
-    """Read what `write_authorities` wrote.
+    """Read what `write_authorities` wrote; keys that `encrypt_authorities` encrypted need GOLDENGRAIN_KEY_PASSWORD.
 
     Raises:
-        NetworkIncomplete: if a file is missing or is not PEM.
+        NetworkIncomplete: if a file is missing or is not PEM, or the password is missing or wrong.
 
     """
+    password = os.environ.get(PASSWORD_VARIABLE, "").encode() or None
     try:
         identity, tls = (
             CertificateAuthority.load(
-                (folder / kind / f"{kind}.{domain}-cert.pem").read_bytes(), (folder / kind / "priv_sk").read_bytes()
+                (folder / kind / f"{kind}.{domain}-cert.pem").read_bytes(),
+                (folder / kind / "priv_sk").read_bytes(),
+                password,
             )
             for kind in ("ca", "tlsca")
         )
     except (OSError, ValueError, TypeError) as error:
         raise NetworkIncomplete(
-            f"the certificate authorities of {domain} in {folder} cannot be read ({error}); restore the folder, or "
-            "remove the network with `goldengrain network down --purge` and make it anew"
+            f"the certificate authorities of {domain} in {folder} cannot be read ({error}); restore the folder, or set "
+            f"{PASSWORD_VARIABLE} if their keys are encrypted"
         ) from error
     return Authorities(domain, identity, tls)
+
+
+def encrypt_authorities(folder: Path, authorities: Authorities, password: bytes) -> None:
+    """Encrypt the keys of an organisation's authorities in place."""
+    for kind, authority in (("ca", authorities.identity), ("tlsca", authorities.tls)):
+        write_atomically(folder / kind / "priv_sk", authority.pair.encrypted_key_pem(password), mode=0o600)
 
 
 def write_signing_msp(folder: Path, authorities: Authorities, name: str, identity: KeyPair) -> None:

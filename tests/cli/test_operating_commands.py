@@ -54,6 +54,32 @@ def test_a_change_is_passed_around_as_a_file(shell: Shell, tmp_path: Path) -> No
     assert shell.refused("channel", "update", "--batch-messages", "78", "--file", str(file / "x")) == "FILE_REFUSED"
 
 
+def test_identities_are_issued_renewed_and_revoked(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    label = shell("identity", "issue", "Org1", "alice", "--attribute", "department=audit")["label"]
+    account = shell("wallet", "show", label)["account"]
+    for refusal in (("Org1", "alice"), ("Org1", "../x")):
+        assert shell.refused("identity", "issue", *refusal).startswith("IDENTITY_")
+    assert shell.refused("identity", "issue", "Org1", "bob", "--attribute", "x") == "COMMAND_LINE"
+    assert shell.refused("identity", "renew") == "COMMAND_LINE"
+    before = shell("wallet", "show", label)["serial"]
+    assert shell("identity", "renew", "Org1", "alice")["renewed"] == {"Org1MSP": ["alice"]}
+    after = shell("wallet", "show", label)
+    assert after["serial"] != before
+    assert after["account"] == account
+    shell("context", "use", "org1", "--contract", "qscc")
+    ask = ("tx", "evaluate", "GetChainInfo", "market", "--as", label)
+    shell(*ask)
+    assert shell("identity", "revoke", "Org1", "alice")["in_channel"] is True
+    assert shell.refused(*ask) == "EVALUATE_FAILED"
+    shell(*ask[:-1], "User1@org1.example.com")
+    shell("identity", "renew", "--all")
+    assert {node["answering"] for node in shell("network", "status")["nodes"]} == {True}
+    monkeypatch.setenv("GOLDENGRAIN_KEY_PASSWORD", "secret")
+    assert shell("identity", "encrypt", "Org3")["encrypted"] == "Org3MSP"
+    monkeypatch.delenv("GOLDENGRAIN_KEY_PASSWORD")
+    assert shell.refused("identity", "issue", "Org3", "carol") == "NETWORK_INCOMPLETE"
+
+
 @pytest.mark.check
 def test_members_peers_and_channels_are_added(shell: Shell) -> None:
     added = shell("org", "add", "Org4")

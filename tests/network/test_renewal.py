@@ -1,0 +1,128 @@
+"""Certificates are renewed with the same account, revoked, and their authorities' keys encrypted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from goldengrain.chaincode.protocol.accounts import account_of
+from goldengrain.gateway.wallet import Wallet
+from goldengrain.network.certificates import ATTRIBUTES_OID
+from goldengrain.network.errors import IdentityInvalid, IdentityNotFound, NetworkIncomplete
+from goldengrain.network.genesis import msp_config
+from goldengrain.network.home import Home
+from goldengrain.network.msp_folders import PASSWORD_VARIABLE, read_authorities, read_only_file
+from goldengrain.network.pki import issue_identity
+from goldengrain.network.profiles import add_to_wallet
+from goldengrain.network.renewal import encrypt, folder_of, renew, revoke
+from goldengrain.network.topology import Topology
+
+
+def _certificate(path: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+def test_a_renewed_user_is_the_same_account_with_another_key(home: Home, topology: Topology) -> None:
+    organization = topology.organizations[0]
+    label = add_to_wallet(home, issue_identity(home, organization, "alice", attributes={"department": "audit"}))
+    before = Wallet(home.wallet).get(label)
+    tls = _certificate(home.user(organization, "alice") / "tls" / "client.crt")
+    made = renew(home, organization, "alice")
+    after = Wallet(home.wallet).get(label)
+    assert after.identity.x509 == made
+    assert made.serial_number != before.identity.x509.serial_number
+    assert made.public_key() != before.identity.x509.public_key()
+    one, two = (account_of(found.identity.msp_id, found.identity.certificate) for found in (before, after))
+    assert one == two
+    oid = ATTRIBUTES_OID
+    assert made.extensions.get_extension_for_oid(oid) == before.identity.x509.extensions.get_extension_for_oid(oid)
+    renewed_tls = _certificate(home.user(organization, "alice") / "tls" / "client.crt")
+    assert (renewed_tls.subject, renewed_tls == tls) == (tls.subject, False)
+    for path in (home.user(organization, "alice") / "msp" / "keystore" / "priv_sk", home.wallet / f"{label}.id"):
+        assert path.stat().st_mode & 0o077 == 0
+
+
+def test_an_orderer_keeps_its_keys_and_a_peer_does_not(home: Home, topology: Topology) -> None:
+    organization, orderer = topology.orderer, topology.orderer.orderers[0]
+    member, peer = next(topology.peers())
+    for owner, name, folder, kept in (
+        (organization, orderer.host(organization), home.orderer(organization, orderer), True),
+        (member, peer.host(member), home.peer(member, peer), False),
+    ):
+        old = _certificate(folder / "tls" / "server.crt")
+        signing = x509.load_pem_x509_certificate(read_only_file(folder / "msp" / "signcerts"))
+        renew(home, owner, name)
+        new = _certificate(folder / "tls" / "server.crt")
+        assert new.serial_number != old.serial_number
+        assert new.extensions.get_extension_for_class(x509.SubjectAlternativeName) == (
+            old.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        )
+        assert (new.public_key() == old.public_key()) is kept
+        renewed = x509.load_pem_x509_certificate(read_only_file(folder / "msp" / "signcerts"))
+        assert (renewed.public_key() == signing.public_key()) is kept
+        key = load_pem_private_key(read_only_file(folder / "msp" / "keystore"), None)
+        assert key.public_key() == renewed.public_key()
+
+
+def test_revoked_certificates_are_on_one_list_that_the_authority_signed(home: Home, topology: Topology) -> None:
+    organization = topology.organizations[0]
+    numbers = []
+    for name in ("alice", "bob"):
+        issue_identity(home, organization, name)
+        numbers.append(_only(home, topology, name).serial_number)
+        revoke(home, organization, name)
+    revoke(home, organization, "bob")
+    (path,) = (home.organization(organization) / "msp" / "crls").iterdir()
+    crl = x509.load_pem_x509_crl(path.read_bytes())
+    assert sorted(entry.serial_number for entry in crl) == sorted(numbers)
+    authority = read_authorities(home.organization(organization), organization.domain).identity.pair.certificate
+    assert crl.is_signature_valid(authority.public_key())  # type: ignore[arg-type]
+    assert crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == 3
+    assert path.read_bytes() in msp_config(home, organization).config
+
+
+def _only(home: Home, topology: Topology, name: str) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(
+        read_only_file(folder_of(home, topology.organizations[0], name) / "msp/signcerts")
+    )
+
+
+def test_who_is_not_there_cannot_be_renewed(home: Home, topology: Topology) -> None:
+    for name in ("nobody", "../Org2", ""):
+        with pytest.raises(IdentityNotFound, match=r"there are Admin, User1, peer0\.org1\.example\.com"):
+            renew(home, topology.organizations[0], name)
+    folder = home.user(topology.organizations[0], "User1") / "msp" / "signcerts"
+    next(folder.iterdir()).write_text("junk")
+    with pytest.raises(NetworkIncomplete, match="cannot be renewed"):
+        renew(home, topology.organizations[0], "User1")
+
+
+def test_a_certificate_of_another_authority_is_not_renewed(home: Home, topology: Topology) -> None:
+    first, second = topology.organizations[:2]
+    stranger = read_only_file(home.user(second, "User1") / "msp" / "signcerts")
+    next((home.user(first, "User1") / "msp" / "signcerts").iterdir()).write_bytes(stranger)
+    with pytest.raises(NetworkIncomplete, match="was issued by"):
+        renew(home, first, "User1")
+
+
+def test_an_encrypted_authority_needs_its_password(
+    home: Home, topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    organization = topology.organizations[0]
+    with pytest.raises(IdentityInvalid, match="empty password"):
+        encrypt(home, organization, b"")
+    encrypt(home, organization, b"first")
+    key = home.organization(organization) / "ca" / "priv_sk"
+    assert b"ENCRYPTED" in key.read_bytes()
+    assert key.stat().st_mode & 0o077 == 0
+    for password in ("", "wrong"):
+        monkeypatch.setenv(PASSWORD_VARIABLE, password)
+        with pytest.raises(NetworkIncomplete, match=PASSWORD_VARIABLE):
+            issue_identity(home, organization, "alice")
+    monkeypatch.setenv(PASSWORD_VARIABLE, "first")
+    issue_identity(home, organization, "alice")
+    renew(home, organization, "alice")
+    issue_identity(home, topology.organizations[1], "bob")  # whose authority is not encrypted
