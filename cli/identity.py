@@ -95,7 +95,7 @@ async def revoke(context: click.Context, organization: str, name: str) -> None:
     emit(context, {"revoked": name, "msp_id": owner.msp_id, "in_channel": told}, [f"{name} is revoked; {hint}"])
 
 
-@command(identity, example="GOLDENGRAIN_KEY_PASSWORD=secret goldengrain identity encrypt Org1")
+@command(identity, example="goldengrain identity encrypt Org1")
 @click.argument("organization")
 def encrypt(context: click.Context, organization: str) -> None:
     """Encrypt the keys of an organisation's certificate authorities by the password in GOLDENGRAIN_KEY_PASSWORD.

@@ -21,6 +21,7 @@ COMMANDS = (
     "peer",
     "orderer",
     "identity",
+    "snapshot",
     "chaincode",
     "context",
     "wallet",

@@ -16,7 +16,18 @@ from .topology import Topology
 _UNFINISHED = ".unfinished"  # exists while a network is being created
 _MADE_HERE = ("organizations", "channels", "wallet", "topology.yaml")
 _NEVER_OVERWRITTEN = ("organizations", "channels", "wallet", "ledger", "nodes")
-_MADE_LATER = ("ledger", "logs", "nodes", "store", "clock", "clock.lock", "simulated-root", "secrets", "enclaves")
+_MADE_LATER = (
+    "ledger",
+    "logs",
+    "nodes",
+    "store",
+    "clock",
+    "clock.lock",
+    "simulated-root",
+    "secrets",
+    "enclaves",
+    "snapshots",
+)
 _STATE_FILES = (
     "network.json",
     "contract.json",

@@ -16,6 +16,7 @@ GoldenGrainError
     ├── ChannelJoinFailed           CHANNEL_JOIN_FAILED
     ├── UpdateInvalid               UPDATE_INVALID           a change of a channel's configuration that is none
     ├── UpdateRefused               UPDATE_REFUSED           orderers refuse it; most often signatures are missing
+    ├── SnapshotFailed              SNAPSHOT_FAILED          a peer takes no snapshot, or refuses one
     ├── IdentityExists              IDENTITY_EXISTS
     ├── IdentityNotFound            IDENTITY_NOT_FOUND
     ├── IdentityInvalid             IDENTITY_INVALID
@@ -128,6 +129,12 @@ class UpdateRefused(NetworkError):
     """The orderers refuse a change of a channel's configuration, or it does not take effect."""
 
     code = "UPDATE_REFUSED"
+
+
+class SnapshotFailed(NetworkError):
+    """A peer takes no snapshot of its ledger, or does not begin with one."""
+
+    code = "SNAPSHOT_FAILED"
 
 
 class IdentityExists(NetworkError):

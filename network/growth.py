@@ -16,6 +16,7 @@ import shutil
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from fabric_protos.common import configtx_pb2
 
@@ -26,7 +27,7 @@ from goldengrain.gateway.identity import credentials_from_msp
 
 from . import channel_admin
 from .config_changes import consensus_type, with_member, with_orderer, without_member, without_orderer
-from .errors import NetworkNotRunning, StartFailed, TopologyConflict, TopologyInvalid
+from .errors import NetworkNotRunning, SnapshotFailed, StartFailed, TopologyConflict, TopologyInvalid
 from .genesis import bft_consenter, member_group, raft_consenter
 from .home import Home
 from .joining import join_all
@@ -37,6 +38,7 @@ from .ports import assign_ports
 from .profiles import write_profiles, write_wallet
 from .progress import Steps, silent
 from .runtime import down, is_running, runtime_of, up
+from .snapshot_join import read_channel
 from .status import query_status
 from .topology import Orderer, OrdererOrganization, Organization, Peer, Topology
 
@@ -97,29 +99,38 @@ async def remove_organization(home: Home, name: str, *, steps: Steps = silent) -
     return organization
 
 
-async def add_peer(home: Home, organization: str, peer: Peer, *, steps: Steps = silent) -> Peer:
-    """Add a peer to an organisation whose authorities are in the folder; it fetches every block from the orderers.
+async def add_peer(
+    home: Home, organization: str, peer: Peer, *, snapshot: Path | None = None, steps: Steps = silent
+) -> Peer:
+    """Add a peer to an organisation whose authorities are in the folder.
+
+    It fetches every block from the orderers, or those behind a snapshot of the topology's channel.
 
     Raises:
         TopologyInvalid: if there is no such organisation, or it has a peer of that name.
         IdentityExists, NetworkIncomplete: see `pki.create_node`.
         StartFailed: if the peer ends instead of answering.
+        SnapshotFailed: if the snapshot is none of that channel, or the peer refuses it.
 
     """
-    owner = await prepare_peer(home, organization, peer, steps=steps)
-    await _run_new(home, [peer.host(owner)], steps)
-    return next(one for one in home.load_topology().organization(organization).peers if one.name == peer.name)
-
-
-async def prepare_peer(home: Home, organization: str, peer: Peer, *, steps: Steps = silent) -> Organization:
-    """Make what a new peer needs, but do not start it; returns its organisation. Raises as `add_peer` does."""
     topology = _running(home)
+    if snapshot is not None:
+        _check_snapshot(home, topology, snapshot)
     owner = topology.organization(organization)
     grown = _assigned(home, _with_organization(topology, replace(owner, peers=(*owner.peers, peer))))
     with steps(f"certificates of {peer.host(owner)}"):
-        await asyncio.to_thread(create_node, home, owner, grown.organization(organization).peers[-1])
+        peer = grown.organization(organization).peers[-1]
+        await asyncio.to_thread(create_node, home, owner, peer)
     _save(home, grown)
-    return grown.organization(organization)
+    if snapshot is None:
+        await _run_new(home, [peer.host(owner)], steps)
+        return peer
+    with steps(f"{peer.host(owner)} started, begins with {snapshot}"):
+        network = NativeNetwork(home)
+        await network.attach()
+        await network.start_from_snapshot(grown.organization(organization), peer, snapshot)
+        await _catch_up(home, [peer.host(owner)])
+    return peer
 
 
 async def add_orderer(
@@ -187,6 +198,14 @@ async def config_block(home: Home, topology: Topology) -> bytes:
     clock = LedgerClock(home.clock_file)
     async with Endorser.connect(endpoint, admin.identity, admin.signer, clock=clock) as peer:
         return await peer.call("cscc", "GetConfigBlock", topology.channel.name, channel=topology.channel.name)
+
+
+def _check_snapshot(home: Home, topology: Topology, snapshot: Path) -> None:
+    if runtime_of(home) == "embedded":
+        raise TopologyConflict("peers of the embedded runtime share one ledger; snapshots are for real peers")
+    channel = read_channel(snapshot)
+    if channel != topology.channel.name:
+        raise SnapshotFailed(f"{snapshot} is of channel {channel}, not of {topology.channel.name}")
 
 
 def _running(home: Home) -> Topology:

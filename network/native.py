@@ -32,7 +32,8 @@ from .ports import assign_ports, check_ports_free
 from .processes import NetworkLock
 from .programs import FabricPrograms, find_programs
 from .progress import Steps, silent
-from .topology import Orderer, OrdererOrganization, Topology, default_topology
+from .snapshot_join import join_by_snapshot
+from .topology import Orderer, OrdererOrganization, Organization, Peer, Topology, default_topology
 
 _PAUSE_S = 0.05
 _LOGGING = "info:grpc=error:gossip=warning"
@@ -182,6 +183,30 @@ class NativeNetwork:
             StartFailed: if it ends instead.
 
         """
+        self._spawn(name)
+        with self._in_time():
+            async with asyncio.timeout(self._timeout):
+                await _all_or_first_error(self._joins(name, config_block))
+                await self._await_leader()
+
+    async def start_from_snapshot(self, organization: Organization, peer: Peer, snapshot: Path) -> None:
+        """Start a new peer that begins with a snapshot of its channel.
+
+        Raises:
+            StartFailed: if it ends instead.
+            SnapshotFailed: if it refuses the snapshot.
+
+        """
+        name = peer.host(organization)
+        self._spawn(name)
+        with self._in_time():
+            async with asyncio.timeout(self._timeout):
+                begin = partial(join_by_snapshot, self.home, organization, peer, snapshot)
+                await self._when_up(self._nodes[name], begin)
+                await _all_or_first_error(self._joins(name))
+
+    def _spawn(self, name: str) -> None:
+        """Start a node's process beside those that run."""
         with NetworkLock(self.home.lock_file) as lock:
             lock.share()
             self._runner = ProcessRunner(lock.descriptor)
@@ -189,10 +214,6 @@ class NativeNetwork:
                 self._start(self._nodes[name])
             finally:
                 self._runner = ProcessRunner()
-        with self._in_time():
-            async with asyncio.timeout(self._timeout):
-                await _all_or_first_error(self._joins(name, config_block))
-                await self._await_leader()
 
     async def join(self) -> None:
         """Have every node join every channel that it belongs to and has not joined.

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from goldengrain.gateway.connection import ConnectionProfile
+from goldengrain.gateway.endorser import Endorser
+from goldengrain.gateway.errors import PeerError
 from goldengrain.gateway.identity import credentials_from_msp
 from goldengrain.network import growth, runtime
 from goldengrain.network.channel_admin import propose, read_config, submit
@@ -17,6 +20,7 @@ from goldengrain.network.config_update import sign
 from goldengrain.network.errors import (
     IdentityExists,
     NetworkNotRunning,
+    SnapshotFailed,
     TopologyConflict,
     TopologyInvalid,
     UpdateInvalid,
@@ -25,6 +29,8 @@ from goldengrain.network.errors import (
 from goldengrain.network.home import Home
 from goldengrain.network.lifecycle import committed, deploy
 from goldengrain.network.pki import create_organization
+from goldengrain.network.snapshot_join import read_channel
+from goldengrain.network.snapshots import create_snapshot
 from goldengrain.network.topology import BatchSettings, Orderer, Organization, Peer, default_topology
 
 FOURTH = Organization("Org4", "Org4MSP", "org4.example.com")
@@ -102,6 +108,10 @@ async def test_the_embedded_network_grows_and_shrinks(embedded: Home) -> None:
 
 async def test_an_update_takes_effect_once_on_the_embedded_network(embedded: Home) -> None:
     await settings_change(embedded)
+    with pytest.raises(TopologyConflict, match="share one ledger"):
+        await create_snapshot(embedded, "peer0.org1.example.com")
+    with pytest.raises(TopologyConflict, match="share one ledger"):
+        await growth.add_peer(embedded, "Org1", Peer("peer1"), snapshot=embedded.path)
     with pytest.raises(TopologyConflict, match="one process"):
         await growth.add_orderer(embedded, Orderer("orderer2"))
     embedded.organization(FOURTH).mkdir()
@@ -134,6 +144,29 @@ async def test_a_network_that_does_not_run_does_not_grow(home: Home) -> None:
 async def test_a_real_network_grows_and_shrinks(real: Home) -> None:
     await organizations_come_and_go(real)
     await settings_change_again(real)
+
+
+@pytest.mark.check
+@pytest.mark.fabric
+@pytest.mark.timeout(180)
+async def test_a_real_peer_begins_with_a_snapshot(real: Home, tmp_path: Path) -> None:
+    await deploy(real, *CC)
+    snapshot = await create_snapshot(real, "peer0.org1.example.com")
+    assert await create_snapshot(real, "peer0.org1.example.com") == snapshot
+    assert read_channel(snapshot) == "market"
+    peer = await growth.add_peer(real, "Org2", Peer("peer1"), snapshot=snapshot)
+    organization = real.load_topology().organization("Org2")
+    assert (await deploy(real, "cc", "2", "127.0.0.1:9999")).sequence == 2
+    assert await caught_up(real)
+    admin = credentials_from_msp(real.user(organization, "Admin") / "msp", "Org2MSP")
+    endpoint = ConnectionProfile.load(real.connection_profile(organization)).peers[peer.host(organization)]
+    async with Endorser.connect(endpoint, admin.identity, admin.signer) as endorser:
+        with pytest.raises(PeerError, match="bootstrapped"):
+            await endorser.block_by_number("market", 1)
+    with pytest.raises(SnapshotFailed, match="holds no snapshot"):
+        await growth.add_peer(real, "Org2", Peer("peer2"), snapshot=tmp_path)
+    with pytest.raises(TopologyInvalid, match="no peer 'peer9'"):
+        await create_snapshot(real, "peer9")
 
 
 async def settings_change_again(home: Home) -> None:
