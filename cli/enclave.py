@@ -15,13 +15,13 @@ from rich.markup import escape
 from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.chaincode.protocol.errors import MalformedInput
 from goldengrain.chaincode.protocol.quote_rules import DEFAULT, AllOf, read_rules
-from goldengrain.cli import operating
+from goldengrain.cli import enclave_config, operating
 from goldengrain.cli.agent import stopped_by_signals
 from goldengrain.cli.agents.agent import Agent
 from goldengrain.cli.agents.duty import Kind, Notice
 from goldengrain.cli.agents.operator import Operator
 from goldengrain.cli.command import Group, command
-from goldengrain.cli.enclave_process import EnclaveHost, EnclaveKeeper, attach
+from goldengrain.cli.enclave_process import EnclaveHost, EnclaveKeeper, attach, folder_of
 from goldengrain.cli.errors import CommandLineError, FileRefused
 from goldengrain.cli.market_session import MarketSession, market_session, short
 from goldengrain.cli.operators import NAME, challenger_option, challenging, prepare
@@ -31,6 +31,7 @@ from goldengrain.cli.session import home_of
 from goldengrain.cli.task import SIMULATED
 from goldengrain.cli.timing import DURATION, moment
 from goldengrain.enclave.client import EnclaveClient
+from goldengrain.enclave.quoting import SourceKind
 from goldengrain.enclave.verify import INTEL, Verdict, parse_time, verify
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -46,6 +47,11 @@ def enclave() -> None:
 @command(enclave, example="goldengrain enclave run org2 --as operator@org2.example.com")
 @NAME
 @challenger_option
+@click.option(
+    "--quotes",
+    type=click.Choice([one.value for one in SourceKind if one is not SourceKind.GRAMINE]),
+    help="Where its quotes come from; it is remembered.  [default: simulated]",
+)
 @click.option("--jobs", type=click.IntRange(1), help="Stop after so many jobs.  [default: go on]")
 @click.option("--idle", type=DURATION, help="Stop when there was nothing to do for so long.  [default: go on]")
 @click.option("--lease", type=DURATION, help="Lease of a claim.  [default: 10m, within the policy's bounds and B]")
@@ -53,6 +59,7 @@ async def run(
     context: click.Context,
     name: str | None,
     challenger: str | None,
+    quotes: str | None,
     jobs: int | None,
     idle: int | None,
     lease: int | None,
@@ -63,6 +70,8 @@ async def run(
     the organisation's). A job that has begun is finished first.
     """
     home, name = home_of(context), prepare(context, name)
+    if quotes is not None:
+        enclave_config.save(folder_of(home, name), SourceKind(quotes))
     stop = stopped_by_signals()
     async with market_session(context) as opened:
         where = opened.context

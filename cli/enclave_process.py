@@ -20,10 +20,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from goldengrain.cli import enclave_config
+from goldengrain.cli.enclave_config import EnclaveConfig
 from goldengrain.cli.errors import CommandLineError, ProcessFailed
 from goldengrain.cli.founding import bundle_file, root_folder
-from goldengrain.enclave.client import EnclaveClient, EnclaveIdentity
+from goldengrain.enclave.client import EnclaveClient, EnclaveIdentity, Reach
 from goldengrain.enclave.errors import EnclaveUnreachable
+from goldengrain.enclave.quoting import SourceKind
 from goldengrain.network.home import Home
 from goldengrain.network.processes import NetworkLock, last_lines
 
@@ -37,7 +40,7 @@ class EnclaveHost:
     """Where an enclave is reached, and what it says of itself. ``pid`` 0: somebody else's process."""
 
     name: str
-    socket: Path
+    reach: Reach
     exchange: Path
     identity: EnclaveIdentity
     pid: int = 0
@@ -54,7 +57,7 @@ class EnclaveHost:
 
     def client(self) -> EnclaveClient:
         """A new connection to it, for ``async with``."""
-        return EnclaveClient(self.socket)
+        return self.reach.client()
 
 
 def folder_of(home: Home, name: str) -> Path:
@@ -67,10 +70,10 @@ def folder_of(home: Home, name: str) -> Path:
 async def attach(home: Home, name: str) -> EnclaveHost:
     """Find an enclave that runs. Raises EnclaveUnreachable where none does."""
     folder = folder_of(home, name)
-    socket = folder / "socket"
-    async with EnclaveClient(socket) as client:
+    reach = enclave_config.load(folder).reach(home)
+    async with reach.client() as client:
         identity = await client.identity()
-    return EnclaveHost(name, socket, folder / "exchange", identity)
+    return EnclaveHost(name, reach, folder / "exchange", identity)
 
 
 class EnclaveKeeper:
@@ -112,13 +115,16 @@ class EnclaveKeeper:
         return replace(found, pid=self._process.pid) if self._process is not None else found
 
     async def _start(self) -> None:
+        config = enclave_config.load(self._folder)
+        if config.quotes is SourceKind.GRAMINE:
+            raise ProcessFailed(f"no enclave answers at {config.socket}: start it with gramine-sgx (docs/enclave.md)")
         (self._folder / "exchange").mkdir(mode=0o700, exist_ok=True)
         self._home.logs.mkdir(parents=True, exist_ok=True)
         log = self._home.logs / f"enclave-{self._name}.log"
         offset = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
-                *_command(self._home, self._name, self._folder, *self._where),
+                *_command(self._home, self._name, config, *self._where),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=output,
@@ -134,6 +140,8 @@ class EnclaveKeeper:
 @asynccontextmanager
 async def enclave_process(home: Home, name: str, *, channel: str, contract: str) -> AsyncIterator[EnclaveHost]:
     """Start an enclave as a child process, and stop it at the end; one that runs under that name is used as it is.
+
+    One inside Gramine is not started here: ``gramine-sgx`` does that.
 
     Raises:
         ProcessFailed: with the last lines of its log.
@@ -182,9 +190,11 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-def _command(home: Home, name: str, folder: Path, channel: str, contract: str) -> list[str]:
+def _command(home: Home, name: str, config: EnclaveConfig, channel: str, contract: str) -> list[str]:
+    folder = config.folder
     options = {
-        "--socket": folder / "socket",
+        "--quotes": config.quotes.value,
+        "--socket": config.socket,
         "--name": name,
         "--bundle": bundle_file(home),
         "--root-dir": root_folder(home),
@@ -193,6 +203,8 @@ def _command(home: Home, name: str, folder: Path, channel: str, contract: str) -
         "--contract": contract,
         "--clock": home.clock_file,
     }
+    if not config.quotes.simulated:
+        options["--state"] = folder / "state"
     made = [sys.executable, "-m", "goldengrain.enclave", "--until-eof"]
     for option, value in options.items():
         made += [option, str(value.absolute() if isinstance(value, Path) else value)]

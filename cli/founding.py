@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from goldengrain.chaincode.protocol.accounts import account_of
 from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.chaincode.protocol.errors import PolicyNotFound
+from goldengrain.chaincode.protocol.evidence import Tee
 from goldengrain.chaincode.protocol.policy import AttestationRoot, BundleOrganization, Policy, TrustBundle
 from goldengrain.chaincode.protocol.quotes import VERIFIER
 from goldengrain.cli import contract_process
@@ -22,6 +23,7 @@ from goldengrain.cli.contexts import CONTRACT
 from goldengrain.cli.errors import CommandLineError
 from goldengrain.cli.session import connect, endpoint_for
 from goldengrain.enclave.measurement import simulated_measurement
+from goldengrain.enclave.quoting.bodies import measurement_of
 from goldengrain.enclave.quoting.development_root import DevelopmentRoot
 from goldengrain.gateway.gateway import Gateway
 from goldengrain.gateway.market import Market
@@ -99,7 +101,7 @@ def first_policy(home: Home, topology: Topology, terms: FoundingTerms | None = N
         enclave_age=7 * 86_400,
         proposal_age=86_400,
         roots=(AttestationRoot(development_root(home).root_der),),
-        measurements=(simulated_measurement(),),
+        measurements=tuple(measurement_of(tee, simulated_measurement()) for tee in Tee),
         statuses=("UpToDate",),
         operators=tuple(sorted(operator_account(home, one) for one in topology.organizations)),
         bundle=bundle.digest(),

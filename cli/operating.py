@@ -92,8 +92,9 @@ async def register(market: Market, challenger: Market, home: Home, enclave: Encl
     policy = (await market.consortium.policy()).policy
     challenged = await challenger.enclaves.challenge(market.account)
     quoted = await enclave.quote(market.account, bytes.fromhex(challenged.transaction_id))
-    root, fmspc = find_root(policy, quoted.collateral, LedgerClock(home.clock_file).now())
-    stored = await put_collateral(market, root, quoted.collateral)
+    collateral = quoted.collateral or enclave.collateral
+    root, fmspc = find_root(policy, collateral, LedgerClock(home.clock_file).now())
+    stored = await put_collateral(market, root, collateral)
     registration = RegisterEnclave(
         challenge=challenged.transaction_id,
         quote=quoted.quote,

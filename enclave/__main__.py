@@ -1,10 +1,13 @@
 """Run an enclave as a process.
 
     python -m goldengrain.enclave --socket PATH --name NAME --bundle FILE --root-dir DIR --exchange DIR
+    python -m goldengrain.enclave --quotes gramine --socket tcp://127.0.0.1:7400 --name NAME --bundle FILE --state DIR …
 
 It prints one line of JSON when it is ready (`{"ready": true, "enclave": …, "socket": …, …}`) and serves until SIGTERM
-or SIGINT, with `--until-eof` also until its standard input ends; then it lets a running job end. This one is simulated:
-the machine's secret, the sealed keys and the development root that signs its quotes lie in `--root-dir`.
+or SIGINT, with `--until-eof` also until its standard input ends; then it lets a running job end. `--quotes` chooses
+where its quotes come from (`quoting.source`). A simulated one keeps the machine's secret, the sealed keys and the
+development root that signs its quotes in `--root-dir`; a real one keeps its keys in `--state`, which only the enclave
+can read (an encrypted mount, or memory).
 """
 
 from __future__ import annotations
@@ -22,13 +25,14 @@ from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.chaincode.protocol.errors import GoldenGrainError
 from goldengrain.chaincode.protocol.policy import TrustBundle
 from goldengrain.enclave import sockets
-from goldengrain.enclave.errors import BundleRefused, EnclaveError
+from goldengrain.enclave.errors import BundleRefused, EnclaveError, KeysRefused
 from goldengrain.enclave.job import Bench
 from goldengrain.enclave.keys import EnclaveKeys
 from goldengrain.enclave.measurement import simulated_measurement
-from goldengrain.enclave.quoting import DevelopmentRoot, SimulatedPlatform
+from goldengrain.enclave.quoting import SourceKind, open_source
 from goldengrain.enclave.runner import SECONDS, Runner
 from goldengrain.enclave.service import Service, log
+from goldengrain.enclave.tls import server_context
 
 MAX_BUNDLE = 4 * 1024 * 1024
 
@@ -46,11 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m goldengrain.enclave", description="Run a simulated enclave.")
-    parser.add_argument("--socket", type=Path, required=True, help="Unix socket to serve")
+    parser = argparse.ArgumentParser("python -m goldengrain.enclave", description="Run an enclave.")
+    parser.add_argument("--socket", required=True, help="Unix socket to serve, or tcp://127.0.0.1:PORT")
     parser.add_argument("--name", required=True, help="name of this enclave and its machine; fixes its PCK key")
     parser.add_argument("--bundle", type=Path, required=True, help="trust bundle, JSON")
-    parser.add_argument("--root-dir", type=Path, required=True, help="folder of the development root")
+    parser.add_argument("--quotes", type=SourceKind, choices=list(SourceKind), default=SourceKind.SIMULATED)
+    parser.add_argument("--root-dir", type=Path, help="folder of the development root, for simulated quotes")
     parser.add_argument("--exchange", type=Path, required=True, help="folder through which the host hands files over")
     parser.add_argument("--state", type=Path, help="folder of the sealed keys (default: ROOT-DIR/enclaves/NAME)")
     parser.add_argument("--channel", help="refuse a bundle of another channel")
@@ -63,12 +68,12 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _serve(options: argparse.Namespace) -> int:
     bundle = read_bundle(options.bundle, options.channel, options.contract)
-    clock, measurement = LedgerClock(options.clock), simulated_measurement()
-    platform = SimulatedPlatform(DevelopmentRoot.load(options.root_dir), name=options.name)
-    state = options.state or options.root_dir / "enclaves" / options.name
+    clock = LedgerClock(options.clock)
+    source = open_source(options.quotes, root=options.root_dir, name=options.name, code=simulated_measurement())
+    state = options.state or _state_of(options)
 
     def current_keys() -> EnclaveKeys:
-        return EnclaveKeys.unseal_or_make(state, measurement, bundle.digest(), clock.now())
+        return EnclaveKeys.unseal_or_make(state, source.measurement, bundle.digest(), clock.now())
 
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -78,18 +83,18 @@ async def _serve(options: argparse.Namespace) -> int:
         loop.add_reader(sys.stdin.fileno(), _read_to_end, loop, stopped)
     async with Runner() as runner:
         bench = Bench(current_keys(), bundle, runner, options.seconds)
-        service = Service(options.name, bench, platform, measurement, options.exchange, clock, current_keys)
-        server = await asyncio.start_unix_server(service.serve, sock=sockets.bind(options.socket))
-        own = options.socket.stat().st_ino
-        ready = {"ready": True, "pid": os.getpid(), "socket": str(options.socket), **service.identity}
+        service = Service(options.name, bench, source, options.exchange, clock, current_keys)
+        context = server_context(source.certified())
+        server = await asyncio.start_server(service.serve, sock=sockets.listen(options.socket), ssl=context)
+        own = sockets.inode(options.socket)
+        ready = {"ready": True, "pid": os.getpid(), "socket": options.socket, **service.identity}
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
         log(options.name, event="ready")
         await stopped.wait()
         server.close()
         await service.drain()
-    if options.socket.exists() and options.socket.stat().st_ino == own:  # no other enclave has taken its place
-        options.socket.unlink()
+    sockets.remove(options.socket, own)
     log(options.name, event="stopped")
     return 0
 
@@ -99,6 +104,14 @@ def _read_to_end(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
     if not os.read(sys.stdin.fileno(), 4096):
         loop.remove_reader(sys.stdin.fileno())
         ended.set()
+
+
+def _state_of(options: argparse.Namespace) -> Path:
+    """Where a simulated enclave keeps its keys; a real one is told."""
+    if options.root_dir is None or not options.quotes.simulated:
+        raise KeysRefused("name a folder that only this enclave can read: --state")
+    state: Path = options.root_dir / "enclaves" / options.name
+    return state
 
 
 def read_bundle(path: Path, channel: str | None = None, contract: str | None = None) -> TrustBundle:

@@ -1,13 +1,16 @@
-"""The host's side of the socket: what an operator's agent asks its enclave.
+"""The host's side of the socket: what an operator's agent asks its enclave, over RA-TLS.
 
-    async with EnclaveClient(path) as enclave:
+    reach = Reach(path, Trust.of(policy), LedgerClock())
+    async with reach.client() as enclave:
         identity = await enclave.identity()
         quoted = await enclave.quote(operator=account, challenge=bytes.fromhex(transaction_id))
         nonce = await enclave.nonce()
         report = await enclave.run_job(transaction, model_envelope, dataset_envelope, "model.bin", "dataset.bin")
 
-It needs none of the extras. What the enclave refuses is raised as the same class as in the enclave. One client is one
-connection, and asks one thing at a time; take several for several at once.
+Nothing is sent, and nothing believed, before the server's certificate has proved an enclave that the trust accepts
+(`ratls`); the collateral for that may come from anybody, since its own signatures tell. It needs none of the extras.
+What the enclave refuses is raised as the same class as in the enclave. One client is one connection, and asks one thing
+at a time; take several for several at once.
 """
 
 from __future__ import annotations
@@ -19,11 +22,14 @@ from typing import Any
 
 from goldengrain.chaincode.protocol import canonical
 from goldengrain.chaincode.protocol.canonical import Json
+from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.chaincode.protocol.errors import MalformedInput
 from goldengrain.chaincode.protocol.report import Outcome, Result
-from goldengrain.enclave import sockets
-from goldengrain.enclave.errors import EnclaveUnreachable, RequestRefused, error_from_reply
+from goldengrain.enclave import ratls, sockets
+from goldengrain.enclave.errors import CertificateMalformed, EnclaveUnreachable, RequestRefused, error_from_reply
 from goldengrain.enclave.frames import frame, read_frame
+from goldengrain.enclave.ratls import Trust
+from goldengrain.enclave.tls import client_context
 
 MAX_REPLY = 4 * 1024 * 1024
 
@@ -46,10 +52,10 @@ class EnclaveIdentity:
 
 @dataclass(frozen=True)
 class Quoted:
-    """A quote and the collateral (JSON) that goes with it."""
+    """A quote and the collateral (JSON) that goes with it, where the enclave has it."""
 
     quote: bytes
-    collateral: str
+    collateral: str | None
 
 
 @dataclass(frozen=True)
@@ -68,13 +74,35 @@ class JobReport:
         return self.result.outcome
 
 
-class EnclaveClient:
-    """A connection to an enclave's socket; raises `EnclaveUnreachable` where nobody answers."""
+@dataclass(frozen=True)
+class Reach:
+    """How an enclave is reached, and what it has to prove there.
 
-    def __init__(self, socket: Path | str) -> None:
-        self._path = Path(socket)
+    `address` is a Unix socket's path, or `tcp://HOST:PORT`; `collateral` (JSON) is what its quote is judged by, where
+    the enclave itself has none.
+    """
+
+    address: Path | str
+    trust: Trust
+    clock: LedgerClock
+    collateral: str | None = None
+
+    def client(self) -> EnclaveClient:
+        """A new connection, for `async with`."""
+        return EnclaveClient(self)
+
+
+class EnclaveClient:
+    """A connection to an enclave; raises `EnclaveUnreachable` where nobody answers.
+
+    Raises `CertificateRefused` and the refusals of quotes where who answers is not an enclave that is trusted.
+    """
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._turn = asyncio.Lock()
+        self._collateral = ""
 
     async def __aenter__(self) -> EnclaveClient:
         await self._connect()
@@ -82,6 +110,11 @@ class EnclaveClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    @property
+    def collateral(self) -> str:
+        """The collateral (JSON) by which its certificate was judged; empty before there is a connection."""
+        return self._collateral
 
     async def close(self) -> None:
         """Close the connection."""
@@ -136,30 +169,49 @@ class EnclaveClient:
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._streams is None:
             try:
-                sock = sockets.connect(self._path)
-                sock.setblocking(False)
-                self._streams = await asyncio.open_unix_connection(sock=sock)
+                self._streams = await sockets.open_tls(self._reach.address, client_context())
             except OSError as error:
                 raise EnclaveUnreachable(
-                    f"no enclave answers at {self._path}: {error.strerror}; start it with `goldengrain enclave run`"
+                    f"no enclave answers at {self._reach.address}: {error.strerror or error}; start it with "
+                    "`goldengrain enclave run`"
                 ) from error
+            try:
+                await self._verify(self._streams[1])
+            except BaseException:
+                await self.close()
+                raise
         return self._streams
+
+    async def _verify(self, writer: asyncio.StreamWriter) -> None:
+        """Judge the server by its certificate; nothing but `evidence`, which tells nothing, is asked before."""
+        certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        collateral = self._reach.collateral or (await self._exchange("evidence"))["collateral"]
+        if not isinstance(collateral, str):
+            raise CertificateMalformed("the enclave has no collateral itself: fetch it (`enclave collateral fetch`)")
+        ratls.check(certificate or b"", self._reach.trust, collateral, self._reach.clock.now())
+        self._collateral = collateral
 
     async def _ask(self, request: str, **fields: Json) -> dict[str, Any]:
         async with self._turn:
-            reader, writer = await self._connect()
-            try:
-                writer.write(frame(canonical.dumps({"v": 1, "request": request, **fields})))
-                await writer.drain()
-                data = await read_frame(reader, MAX_REPLY)
-            except (ConnectionError, RequestRefused) as error:
-                await self.close()
-                raise EnclaveUnreachable(
-                    f"the enclave at {self._path} closed the connection; look at its log"
-                ) from error
+            await self._connect()
+            return await self._exchange(request, **fields)
+
+    async def _exchange(self, request: str, **fields: Json) -> dict[str, Any]:
+        """Send a request on the open connection; returns what the enclave answers, or raises its refusal."""
+        gone = f"the enclave at {self._reach.address} closed the connection; look at its log"
+        if self._streams is None:
+            raise EnclaveUnreachable(gone)
+        reader, writer = self._streams
+        try:
+            writer.write(frame(canonical.dumps({"v": 1, "request": request, **fields})))
+            await writer.drain()
+            data = await read_frame(reader, MAX_REPLY)
+        except (OSError, RequestRefused) as error:
+            await self.close()
+            raise EnclaveUnreachable(gone) from error
         if data is None:
             await self.close()
-            raise EnclaveUnreachable(f"the enclave at {self._path} closed the connection; look at its log")
+            raise EnclaveUnreachable(gone)
         return _content(data)
 
 

@@ -26,6 +26,8 @@ The tree::
         │   └── OutOfTime, OutOfMemory, WorkerLost, EngineMissing
         ├── KeysRefused                     sealed keys that can't be opened here
         ├── QuotingUnavailable              no quote can be had here
+        ├── CertificateRefused              a server that doesn't prove to be the enclave; by the numbers of `ratls`
+        │   └── CertificateMalformed (1, 2), CertificateKeyMismatch (3, 5); for 4 quotes have their own
         ├── BundleRefused                   a trust bundle that can't be one
         ├── RequestRefused                  bytes on the socket that are no request
         └── EnclaveUnreachable              no enclave answers behind the socket
@@ -309,6 +311,24 @@ class QuotingUnavailable(EnclaveError):
     """No quote can be had: the development root is missing, damaged or not ours."""
 
     code = "QUOTING_UNAVAILABLE"
+
+
+class CertificateRefused(EnclaveError):
+    """A server whose TLS certificate doesn't prove that it is the enclave (RA-TLS): nothing was sent to it."""
+
+    code = "CERTIFICATE_REFUSED"
+
+
+class CertificateMalformed(CertificateRefused):
+    """Checks 1 and 2: not a certificate of its own key at this time, or without the evidence of an enclave."""
+
+    code = "CERTIFICATE_MALFORMED"
+
+
+class CertificateKeyMismatch(CertificateRefused):
+    """Checks 3 and 5: the quote is not about the certificate's key."""
+
+    code = "CERTIFICATE_KEY_MISMATCH"
 
 
 class BundleRefused(EnclaveError):

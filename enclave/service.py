@@ -1,4 +1,8 @@
-"""The enclave as a process: requests over a Unix socket, one after another on each connection.
+"""The enclave as a process: requests over RA-TLS, one after another on each connection.
+
+The certificate carries a quote (`ratls`), so that a client knows before it asks that it talks to the enclave;
+`evidence` gives the collateral to judge that quote by, where the source of quotes has it. The socket is a Unix socket,
+or TCP where there is none between enclave and host (Gramine).
 
 A request is a frame (`frames`) of canonical JSON, `{"v": 1, "request": NAME, …}`; the reply is
 `{"v": 1, "ok": {…}}` or `{"v": 1, "error": {"code": …, "message": …}}`. Bytes travel as hex. The requests:
@@ -6,6 +10,7 @@ A request is a frame (`frames`) of canonical JSON, `{"v": 1, "request": NAME, �
 =========  ==============================================================  ==========================================
 request    takes                                                           gives
 =========  ==============================================================  ==========================================
+evidence   nothing                                                         collateral (JSON text, or null)
 identity   nothing                                                         `identity`'s fields
 quote      operator (account), challenge (32 bytes each)                   quote, collateral (JSON text)
 nonce      nothing                                                         nonce
@@ -23,6 +28,7 @@ import asyncio
 import json
 import os
 import re
+import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -39,7 +45,7 @@ from goldengrain.enclave.frames import frame, read_frame
 from goldengrain.enclave.job import Bench
 from goldengrain.enclave.keys import EnclaveKeys
 from goldengrain.enclave.openings import JobFiles
-from goldengrain.enclave.quoting import SimulatedPlatform
+from goldengrain.enclave.quoting import QuoteSource
 
 MAX_REQUEST = 4 * 1024 * 1024
 MAX_CONNECTIONS = 64
@@ -55,8 +61,7 @@ class Service:
 
     name: str
     bench: Bench
-    platform: SimulatedPlatform
-    measurement: bytes
+    source: QuoteSource
     exchange: Path
     clock: LedgerClock
     renew: Callable[[], EnclaveKeys]
@@ -66,6 +71,7 @@ class Service:
         self._jobs = asyncio.Semaphore(1)
         self._connections: set[asyncio.Task[None]] = set()
         self._requests: dict[str, Callable[[dict[str, Json]], Awaitable[dict[str, Json]]]] = {
+            "evidence": self._evidence,
             "identity": self._identity,
             "quote": self._quote,
             "nonce": self._nonce,
@@ -83,23 +89,23 @@ class Service:
 
     @property
     def identity(self) -> dict[str, Json]:
-        """Who this enclave is: id, keys, measurement, trust bundle, expiry; `attestation` is `simulated`."""
+        """Who this enclave is: id, keys, measurement, trust bundle, expiry; `attestation`: `simulated`, or the TEE."""
         keys, bundle = self.bench.keys, self.bench.bundle
         return {
             "name": self.name,
             "enclave": keys.enclave.hex(),
             "signing_key": keys.signing_public.hex(),
             "encryption_key": keys.encryption.public.hex(),
-            "measurement": self.measurement.hex(),
+            "measurement": self.source.measurement.hex(),
             "bundle": bundle.digest().hex(),
             "channel": bundle.channel,
             "contract": bundle.contract,
             "expires": keys.expires,
-            "attestation": "simulated",
+            "attestation": self.source.attestation,
         }
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection until it ends; use it as the callback of `asyncio.start_unix_server`."""
+        """Serve one connection until it ends; use it as the callback of asyncio's servers."""
         task = asyncio.current_task()
         if task is not None:
             self._connections.add(task)
@@ -109,7 +115,7 @@ class Service:
                 writer.write(frame(_failure(RequestRefused("too many connections at once; close some"))))
                 return
             await self._converse(reader, writer)
-        except (ConnectionError, asyncio.CancelledError):
+        except (ConnectionError, ssl.SSLError, asyncio.CancelledError):
             return  # cancelled by `drain`: the task is the connection's own, and ends here
         finally:
             writer.close()
@@ -152,6 +158,10 @@ class Service:
         log(self.name, event="request", request=kind, outcome=outcome, seconds=round(time.monotonic() - started, 3))
         return reply
 
+    async def _evidence(self, request: dict[str, Json]) -> dict[str, Json]:
+        _require_fields(request)
+        return {"collateral": self.source.collateral(self.clock.now())}
+
     async def _identity(self, request: dict[str, Json]) -> dict[str, Json]:
         _require_fields(request)
         return self.identity
@@ -162,8 +172,8 @@ class Service:
         challenge = _bytes(request, "challenge", _WORD, _WORD)
         bundle = self.bench.bundle
         data = self.bench.keys.report_data(bundle.digest(), bundle.channel, bundle.contract, operator, challenge)
-        quote = self.platform.quote(data, self.measurement)
-        return {"quote": quote.hex(), "collateral": self.platform.collateral(at=self.clock.now())}
+        quote = await asyncio.to_thread(self.source.quote, data)
+        return {"quote": quote.hex(), "collateral": self.source.collateral(self.clock.now())}
 
     async def _nonce(self, request: dict[str, Json]) -> dict[str, Json]:
         _require_fields(request)

@@ -78,7 +78,7 @@ def verify(quote: bytes, collateral: str, *, at: int, root: bytes | str = INTEL,
     """Judge a quote at a time (seconds) under a root: `intel`, or a certificate in DER or PEM. It never raises."""
     claims = _claims(quote)
     try:
-        certificate = _root(root, collateral)
+        certificate = root_certificate(root, collateral)
         found = inspect_quote(quote, collateral, certificate, at)
     except ContractError as error:
         simulated = root != INTEL and _digest(root) != INTEL_ROOT
@@ -126,8 +126,11 @@ def _claims(quote: bytes) -> dict[str, Any]:
     return {field.name: getattr(claims, field.name) for field in fields(claims)}
 
 
-def _root(root: bytes | str, collateral: str) -> bytes:
-    """Return the root's certificate in DER; Intel's is found in the collateral, by its digest."""
+def root_certificate(root: bytes | str, collateral: str) -> bytes:
+    """Return a root's certificate in DER; Intel's is found in the collateral, by its digest.
+
+    Raises `QuoteRootUnknown` where it isn't there, `MalformedInput` for what is no root.
+    """
     if isinstance(root, bytes):
         return _der(root)
     if root != INTEL:

@@ -48,6 +48,11 @@ def guest(tcb: str, module_svn: int, code: bytes, report_data: bytes, *, debug: 
     return head + own.td_attributes + own.xfam + own.mr_td + bytes(7 * _SHA384) + report_data
 
 
+def measurement_of(tee: evidence.Tee, code: bytes) -> bytes:
+    """Return the measurement (32 bytes) of a program of this digest on a simulated machine."""
+    return code if tee is evidence.Tee.SGX else td_measurement(code)
+
+
 def td_measurement(code: bytes) -> bytes:
     """Return the measurement of a simulated guest that runs a program of this digest."""
     return evidence.td_measurement(_fields(code))

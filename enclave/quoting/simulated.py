@@ -88,7 +88,7 @@ class SimulatedPlatform:
 
     def measurement_of(self, code: bytes) -> bytes:
         """Return the measurement (32 bytes) that a quote for a program's digest will carry."""
-        return code if self.tee is Tee.SGX else bodies.td_measurement(code)
+        return bodies.measurement_of(self.tee, code)
 
     def quote(self, report_data: bytes, code: bytes, *, debug: bool = False, tcb: str | None = None) -> bytes:
         """Make a quote over 64 bytes of report data for a program of the given digest (32 bytes).

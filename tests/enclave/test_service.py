@@ -11,33 +11,43 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from goldengrain.chaincode.protocol import canonical, digests
+from goldengrain.chaincode.protocol.clock import LedgerClock
+from goldengrain.chaincode.protocol.errors import CollateralUntrusted, QuoteMeasurementRefused
+from goldengrain.chaincode.protocol.evidence import Tee
 from goldengrain.chaincode.protocol.policy import TrustBundle
+from goldengrain.chaincode.protocol.quote_rules import AllOf, MeasurementIn, NotDebug, StatusIn
 from goldengrain.chaincode.protocol.quotes import inspect_quote
 from goldengrain.chaincode.protocol.report import Outcome, Report
-from goldengrain.enclave import errors
-from goldengrain.enclave.client import EnclaveClient, EnclaveIdentity
+from goldengrain.enclave import errors, sockets
+from goldengrain.enclave.client import EnclaveClient, EnclaveIdentity, Reach
 from goldengrain.enclave.frames import frame, read_frame
 from goldengrain.enclave.keys import EnclaveKeys
 from goldengrain.enclave.measurement import simulated_measurement
 from goldengrain.enclave.quoting import DevelopmentRoot
+from goldengrain.enclave.quoting.bodies import measurement_of
+from goldengrain.enclave.ratls import Trust
+from goldengrain.enclave.tls import client_context
 
 from .fabric import CHANNEL, CONTRACT, NOW, Forge
 from .market import Deal, model_bytes
 
 BAD_MODEL = b"PK\x03\x04" + bytes(50)
+NOBODY = Trust((), AllOf(()))
 
 
 class Enclave:
     """A running enclave process and where it lies."""
 
     def __init__(self, folder: Path, bundle: TrustBundle) -> None:
-        self.socket, self.exchange, self.root = folder / "s", folder / "exchange", folder / "root"
+        self.socket: Path | str = folder / "s"
+        self.exchange, self.root = folder / "exchange", folder / "root"
         self.clock = folder / "clock"
         self.bundle_file = folder / "bundle.json"
         self.exchange.mkdir()
@@ -46,8 +56,23 @@ class Enclave:
         self.process: asyncio.subprocess.Process | None = None
         self.ready: dict[str, Any] = {}
 
-    async def start(self) -> None:
-        command = ["-m", "goldengrain.enclave", "--socket", self.socket, "--name", "e1", "--bundle", self.bundle_file]
+    def reach(self, tee: Tee = Tee.SGX, measurement: bytes | None = None) -> Reach:
+        wanted = measurement or measurement_of(tee, simulated_measurement())
+        rules = AllOf((StatusIn(("UpToDate",)), NotDebug(), MeasurementIn((wanted,))))
+        return Reach(self.socket, Trust(((self.root / "root.der").read_bytes(),), rules), LedgerClock(self.clock))
+
+    async def start(self, *options: str) -> None:
+        command = [
+            "-m",
+            "goldengrain.enclave",
+            *options,
+            "--socket",
+            self.socket,
+            "--name",
+            "e1",
+            "--bundle",
+            self.bundle_file,
+        ]
         command += ["--root-dir", self.root, "--exchange", self.exchange, "--clock", self.clock]
         command += ["--channel", CHANNEL, "--contract", CONTRACT]
         self.process = await asyncio.create_subprocess_exec(
@@ -92,7 +117,7 @@ async def run(client: EnclaveClient, enclave: Enclave, forge: Forge, deal: Deal)
 
 
 async def test_whole_job_over_the_socket(enclave: Enclave, bundle: TrustBundle, forge: Forge) -> None:
-    async with EnclaveClient(enclave.socket) as client:
+    async with enclave.reach().client() as client:
         identity = await client.identity()
         assert identity.enclave == digests.enclave_id(identity.signing_key)
         assert identity.measurement == simulated_measurement()
@@ -108,7 +133,7 @@ async def test_whole_job_over_the_socket(enclave: Enclave, bundle: TrustBundle, 
 
 
 async def test_quote_registers_this_enclave(enclave: Enclave, bundle: TrustBundle) -> None:
-    async with EnclaveClient(enclave.socket) as client:
+    async with enclave.reach().client() as client:
         identity = await client.identity()
         operator, challenge = digests.sha256(b"operator"), digests.sha256(b"challenge")
         quoted = await client.quote(operator, challenge)
@@ -120,8 +145,50 @@ async def test_quote_registers_this_enclave(enclave: Enclave, bundle: TrustBundl
     assert verdict.report_data == keys + digests.registration_binding(CHANNEL, CONTRACT, operator, challenge)
 
 
+async def test_a_plain_connection_gets_no_answer(enclave: Enclave) -> None:
+    reader, writer = await asyncio.open_unix_connection(enclave.socket)
+    writer.write(frame(b'{"v":1,"request":"identity"}'))
+    with contextlib.suppress(ConnectionError):
+        assert b"measurement" not in await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+
+
+async def test_an_enclave_of_another_measurement_or_root_is_refused_before_it_is_asked(
+    enclave: Enclave, tmp_path: Path
+) -> None:
+    with pytest.raises(QuoteMeasurementRefused):
+        await enclave.reach(measurement=bytes(32)).client().identity()
+    other = DevelopmentRoot.create(tmp_path / "other").root_der
+    mine = enclave.reach()
+    with pytest.raises(CollateralUntrusted):
+        await replace(mine, trust=replace(mine.trust, roots=(other,))).client().identity()
+
+
+async def test_a_simulated_tdx_guest_serves_over_tcp(tmp_path: Path, bundle: TrustBundle) -> None:
+    made = Enclave(tmp_path, bundle)
+    made.socket = f"tcp://127.0.0.1:{free_port()}"
+    await made.start("--quotes", "simulated-tdx")
+    async with made.reach(Tee.TDX).client() as client:
+        identity = await client.identity()
+        assert identity.attestation == "simulated"
+        assert identity.measurement == measurement_of(Tee.TDX, simulated_measurement())
+        quoted = await client.quote(bytes(32), bytes(32))
+        assert quoted.collateral is not None
+        assert (
+            inspect_quote(quoted.quote, quoted.collateral, made.reach().trust.roots[0], int(time.time())).tee is Tee.TDX
+        )
+    assert (await made.stop())[0] == 0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 async def test_refusals_arrive_as_the_same_class(enclave: Enclave, bundle: TrustBundle, forge: Forge) -> None:
-    async with EnclaveClient(enclave.socket) as client:
+    async with enclave.reach().client() as client:
         deal = deal_for(await client.identity(), bundle)
         (enclave.exchange / "m").write_bytes(deal.ciphertext)
         (enclave.exchange / "d").write_bytes(deal.dataset.ciphertext)
@@ -142,7 +209,7 @@ async def test_refusals_arrive_as_the_same_class(enclave: Enclave, bundle: Trust
 
 async def test_file_outside_the_exchange_folder_is_refused(enclave: Enclave, bundle: TrustBundle, forge: Forge) -> None:
     (enclave.exchange / "link").symlink_to("/etc/passwd")
-    async with EnclaveClient(enclave.socket) as client:
+    async with enclave.reach().client() as client:
         deal = deal_for(await client.identity(), bundle)
         ticket = forge.ticket(deal.payload(), await client.nonce())
         envelopes = deal.model_envelope, deal.dataset_envelope
@@ -171,7 +238,7 @@ BAD_REQUESTS = [
 
 
 async def test_bad_requests_are_answered_and_the_service_lives(enclave: Enclave) -> None:
-    reader, writer = await asyncio.open_unix_connection(enclave.socket)
+    reader, writer = await sockets.open_tls(enclave.socket, client_context())
     for request in BAD_REQUESTS:
         writer.write(frame(request))
         reply = json.loads(await read_frame(reader, 10_000) or b"")
@@ -183,25 +250,26 @@ async def test_bad_requests_are_answered_and_the_service_lives(enclave: Enclave)
 
 async def test_frames_too_long_or_cut_off_close_only_their_connection(enclave: Enclave) -> None:
     for data in (b"\xff\xff\xff\xff", b"\x00\x00", b"\x00\x00\x00\x09abc"):
-        reader, writer = await asyncio.open_unix_connection(enclave.socket)
+        reader, writer = await sockets.open_tls(enclave.socket, client_context())
         writer.write(data)
-        writer.write_eof()
-        await reader.read()
+        await writer.drain()
+        if data[0]:
+            assert b"REQUEST_REFUSED" in await reader.read()
         writer.close()
-    async with EnclaveClient(enclave.socket) as client:
+    async with enclave.reach().client() as client:
         assert len(await client.nonce()) == 32
 
 
 async def test_stops_on_sigterm_with_a_log_that_holds_no_secret(
     enclave: Enclave, bundle: TrustBundle, forge: Forge
 ) -> None:
-    async with EnclaveClient(enclave.socket) as client:
+    async with enclave.reach().client() as client:
         deal = deal_for(await client.identity(), bundle)
         nonce = await client.nonce()
         await run(client, enclave, forge, deal)
     code, log = await enclave.stop()
     assert code == 0
-    assert not enclave.socket.exists()
+    assert not os.path.lexists(enclave.socket)  # noqa: ASYNC240
     assert all(json.loads(line)["enclave"] == "e1" for line in log.splitlines())
     keys = EnclaveKeys.unseal_or_make(enclave.root / "enclaves" / "e1", simulated_measurement(), bundle.digest(), NOW)
     secrets = [nonce, deal.key, deal.secret, deal.dataset.key, keys.signing, keys.encryption.secret, model_bytes()]
@@ -217,7 +285,7 @@ async def test_restart_keeps_the_identity(enclave: Enclave) -> None:
 
 
 async def test_new_epoch_brings_new_keys(enclave: Enclave) -> None:
-    async with EnclaveClient(enclave.socket) as client:
+    async with enclave.reach().client() as client:
         first = await client.identity()
         enclave.clock.write_text(str(first.expires - int(time.time()) + 1))
         second = await client.identity()
@@ -231,20 +299,20 @@ async def test_long_socket_path_works(tmp_path: Path, bundle: TrustBundle) -> No
     folder.mkdir()
     made = Enclave(folder, bundle)
     await made.start()
-    async with EnclaveClient(made.socket) as client:
+    async with made.reach().client() as client:
         assert (await client.identity()).name == "e1"
     assert (await made.stop())[0] == 0
 
 
 async def test_client_names_an_absent_enclave(tmp_path: Path) -> None:
     with pytest.raises(errors.EnclaveUnreachable, match="enclave run"):
-        async with EnclaveClient(tmp_path / "none"):
+        async with Reach(tmp_path / "none", NOBODY, LedgerClock()).client():
             pass
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(str(tmp_path / "dead"))
     sock.close()
     with pytest.raises(errors.EnclaveUnreachable):
-        await EnclaveClient(tmp_path / "dead").nonce()
+        await Reach(tmp_path / "dead", NOBODY, LedgerClock()).client().nonce()
 
 
 @pytest.mark.parametrize("bundle_text", ["", "{}", "no json"])
