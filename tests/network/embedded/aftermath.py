@@ -27,11 +27,13 @@ from tests.network.embedded.load import Journal, Load
 
 
 @asynccontextmanager
-async def under_load(deployed: Deployed, journal: Journal, workers: int, seed: int) -> AsyncIterator[Load]:
+async def under_load(
+    deployed: Deployed, journal: Journal, workers: int, seed: int, trusting: bool = True
+) -> AsyncIterator[Load]:
     """Keep clients of all three organisations busy; once they have come to an end, points 1 to 4 are checked."""
     async with AsyncExitStack() as stack:
         networks = [await stack.enter_async_context(deployed.network(number)) for number in range(3)]
-        load = Load(networks, deployed.name, journal, workers, seed)
+        load = Load(networks, deployed.name, journal, workers, seed, trusting)
         load.start()
         try:
             yield load
