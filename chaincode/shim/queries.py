@@ -43,7 +43,10 @@ class KeyModification(NamedTuple):
 
 
 class Page(NamedTuple):
-    """One page. `bookmark` fetches the next one; it is empty after the last."""
+    """One page. `bookmark` fetches the next one; after a range's last page it is empty.
+
+    A rich query's is CouchDB's own and may not be: there a page with fewer items than were asked for is the last.
+    """
 
     items: list[KV]
     bookmark: str
@@ -127,6 +130,12 @@ async def ask_page(exchange: Exchange, kind: MessageType.ValueType, payload: byt
     response = await ask(exchange, kind, payload)
     metadata = shim_pb2.QueryResponseMetadata.FromString(response.metadata)
     return Page([decode_kv(result.resultBytes) for result in response.results], metadata.bookmark)
+
+
+def check_query(query: str) -> None:
+    """Raise InvalidArgument for a rich query that is none."""
+    if not query:
+        raise InvalidArgument("a query must not be empty")
 
 
 def page_metadata(page_size: int, bookmark: str) -> bytes:

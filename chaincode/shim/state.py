@@ -15,7 +15,7 @@ from goldengrain.chaincode.shim.keys import (
     check_range,
     composite_range,
 )
-from goldengrain.chaincode.shim.queries import KV, QueryIterator
+from goldengrain.chaincode.shim.queries import KV, QueryIterator, check_query
 from goldengrain.chaincode.shim.writes import WriteBuffer
 
 
@@ -72,8 +72,7 @@ class StateSpace:
 
     def query(self, query: str) -> QueryIterator[KV]:
         """Run a rich query (CouchDB's JSON; peers on LevelDB refuse). Not checked at commit: for reading only."""
-        if not query:
-            raise InvalidArgument("a query must not be empty")
+        check_query(query)
         request = shim_pb2.GetQueryResult(query=query, collection=self.collection).SerializeToString()
         return QueryIterator(
             self._exchange,

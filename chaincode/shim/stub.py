@@ -174,7 +174,8 @@ class ChaincodeStub:
         return self._state.query(query)
 
     async def query_page(self, query: str, page_size: int, bookmark: str = "") -> Page:
-        """Read a page of a rich query."""
+        """Read a page of a rich query; its bookmark is CouchDB's own, to be handed back as it is."""
+        queries.check_query(query)
         metadata = queries.page_metadata(page_size, bookmark)
         request = chaincode_shim_pb2.GetQueryResult(query=query, metadata=metadata)
         return await queries.ask_page(self._exchange, ChaincodeMessage.GET_QUERY_RESULT, request.SerializeToString())

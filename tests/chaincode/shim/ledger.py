@@ -6,6 +6,7 @@ last batch, pages whole, an empty value recorded as a delete, `<TYPE> failed: tr
 
 import hashlib
 import itertools
+import json
 from dataclasses import dataclass, field
 
 from fabric_protos.ledger.queryresult import kv_query_result_pb2
@@ -28,6 +29,8 @@ class Ledger:
     history: dict[str, list[kv_query_result_pb2.KeyModification]] = field(default_factory=dict)
     collections: frozenset[str] = frozenset({"", "colA", "colB"})
     callees: dict[str, proposal_response_pb2.Response] = field(default_factory=dict)
+    couchdb: bool = False
+    """Whether the peer answers rich queries: here selectors of fields that have to be equal."""
 
 
 class RefusedError(Exception):
@@ -132,7 +135,20 @@ class Transaction:
         return self._first_batch(found)
 
     def _get_query_result(self, payload: bytes) -> bytes:
-        raise RefusedError("ExecuteQuery not supported for leveldb")
+        if not self.ledger.couchdb:
+            raise RefusedError("ExecuteQuery not supported for leveldb")
+        request = shim_pb2.GetQueryResult.FromString(payload)
+        metadata = shim_pb2.QueryMetadata.FromString(request.metadata)
+        selector = json.loads(request.query)["selector"].items()
+        found = [
+            kv_query_result_pb2.KV(namespace="cc", key=key, value=value).SerializeToString()
+            for (collection, key), value in sorted(self.ledger.values.items())
+            if collection == request.collection and selector <= json.loads(value).items()
+        ]
+        if not metadata.pageSize:
+            return self._first_batch(found)
+        skip = int(metadata.bookmark.removeprefix("g1AAAA") or 0)
+        return self._page(found[skip:], metadata.pageSize, f"g1AAAA{skip + metadata.pageSize}")
 
     def _get_history_for_key(self, payload: bytes) -> bytes:
         key = shim_pb2.GetHistoryForKey.FromString(payload).key
@@ -173,9 +189,11 @@ class Transaction:
         if collection not in self.ledger.collections:
             raise RefusedError(f"collection {self.channel_id}/cc/{collection} could not be found")
 
-    def _page(self, found: list[bytes], size: int) -> bytes:
+    def _page(self, found: list[bytes], size: int, bookmark: str | None = None) -> bytes:
+        """A page; its bookmark is the next key, or CouchDB's own, which is never empty."""
         self._paged = True
-        bookmark = kv_query_result_pb2.KV.FromString(found[size]).key if len(found) > size else ""
+        if bookmark is None:
+            bookmark = kv_query_result_pb2.KV.FromString(found[size]).key if len(found) > size else ""
         page = found[:size]
         metadata = shim_pb2.QueryResponseMetadata(fetched_records_count=len(page), bookmark=bookmark)
         return shim_pb2.QueryResponse(

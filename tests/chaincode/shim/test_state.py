@@ -1,5 +1,6 @@
 import asyncio
 import hashlib
+import json
 from typing import Any
 
 import pytest
@@ -299,6 +300,34 @@ async def test_a_rich_query_on_a_peer_without_couchdb_is_refused_by_the_peer(net
             _ = [item async for item in stub.private_data("colA").query("{}")]
 
     assert (await network.run(body)).response.status == 200
+
+
+async def test_a_rich_query_is_read_whole_in_pages_and_from_a_collection_on_a_peer_with_couchdb(
+    network: Network,
+) -> None:
+    state = Ledger(couchdb=True)
+    for number in range(250):
+        owner = "alice" if number % 2 else "bob"
+        state.values["", f"k{number:03}"] = json.dumps({"owner": owner, "number": number}).encode()
+    state.values["colA", "secret"] = b'{"owner": "alice"}'
+    state.values["colB", "secret"] = b'{"owner": "alice"}'
+    query = '{"selector": {"owner": "alice"}}'
+    odd = [f"k{number:03}" for number in range(1, 250, 2)]
+
+    async def body(stub: ChaincodeStub) -> None:
+        assert [item.key async for item in stub.query(query)] == odd
+        assert [item.key for item in await stub.private_data("colA").query(query).all()] == ["secret"]
+        assert json.loads((await anext(stub.query(query))).value)["number"] == 1
+        found, bookmark = list[str](), ""
+        while (page := await stub.query_page(query, 50, bookmark)).items:
+            found += [item.key for item in page.items]
+            bookmark = page.bookmark
+        assert found == odd
+        for page_of in (stub.query_page("", 5), stub.query_page(query, 0)):
+            with pytest.raises(InvalidArgument):
+                await page_of
+
+    assert (await network.run(body, ledger=state)).response.status == 200
 
 
 async def test_another_chaincodes_answer_is_returned_refusals_included(network: Network) -> None:
