@@ -4,7 +4,8 @@ The order of checks is Fabric's: see `proposals` for the first nine; then
 
 10. the transaction id is not in the ledger yet;
 11. the creator satisfies /Channel/Application/Writers (system chaincodes check access themselves);
-12. the chaincode is defined, approved by this organisation and installed here.
+12. the chaincode is defined, approved by this organisation and installed here;
+13. as many other peers as its collections require can have the private data that it wrote.
 
 Refusals before 12 end the call with an error (and, for a gateway in the same process, say whether the proposal itself
 is to blame); what goes wrong from there on is a response of status 500. A response of the chaincode below 400 is
@@ -33,6 +34,7 @@ from goldengrain.network.embedded.blocks import BlockSigner
 from goldengrain.network.embedded.chaincode_registry import ChaincodeRegistry
 from goldengrain.network.embedded.channel import Channel
 from goldengrain.network.embedded.definitions import LIFECYCLE
+from goldengrain.network.embedded.dissemination import Neighbours, check_dissemination
 from goldengrain.network.embedded.errors import LedgerError, SimulationError
 from goldengrain.network.embedded.executor import ChaincodeExecutor, Transaction
 from goldengrain.network.embedded.failures import ChaincodeExecutionError, ProposalError, RpcError, abort
@@ -99,6 +101,7 @@ class Endorser:
         system: SystemChaincodes,
         executor: ChaincodeExecutor,
         clock: Callable[[], float],
+        neighbours: Neighbours,
     ) -> None:
         """Make it.
 
@@ -111,6 +114,7 @@ class Endorser:
             system: the peer's system chaincodes.
             executor: runs user chaincodes.
             clock: seconds since 1970.
+            neighbours: who could take private data.
 
         """
         self._msp_id = msp_id
@@ -121,6 +125,7 @@ class Endorser:
         self._system = system
         self._executor = executor
         self._clock = clock
+        self._neighbours = neighbours
 
     async def process(self, signed: proposal_pb2.SignedProposal) -> Endorsed:
         """Process a proposal.
@@ -190,6 +195,8 @@ class Endorser:
         try:
             outcome = await self._simulate(transaction)
             results = _NO_RESULTS if simulator is None else simulator.results()
+            if results.private is not None and transaction.channel is not None:
+                check_dissemination(transaction.channel, proposal.tx_id, results.private, self._neighbours)
             interest = None
             if transaction.channel is not None:
                 interest = build_interest(transaction.channel, results, proposal.chaincode)

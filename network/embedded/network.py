@@ -253,6 +253,7 @@ class EmbeddedNetwork:
                     packages=self.home.ledger / "packages" / host,
                     clock=self._clock,
                     join=self._join_one,
+                    peers=self.peers,
                     execute_timeout_s=self._timeout_s,
                 )
             )

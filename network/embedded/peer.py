@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +41,7 @@ class EmbeddedPeer:
         packages: Path,
         clock: Callable[[], float],
         join: Callable[[EmbeddedPeer, common_pb2.Block], None],
+        peers: Sequence[EmbeddedPeer],
         execute_timeout_s: float = EXECUTE_TIMEOUT_S,
     ) -> None:
         """Make it.
@@ -55,6 +56,7 @@ class EmbeddedPeer:
             packages: folder of its installed chaincode packages.
             clock: seconds since 1970.
             join: has it join the channel of a genesis block; raises ConfigError, LedgerError.
+            peers: all of the network, this one included, as soon as they are made.
             execute_timeout_s: how long a chaincode may take for a transaction, in seconds.
 
         """
@@ -65,6 +67,7 @@ class EmbeddedPeer:
         self.channels = dict(channels)
         self.stopped_at: float | None = None
         self._clock = clock
+        self._peers = peers
         self._local_msps = msps
         self._launchers = ChaincodeLaunchers()
         self._packages = PackageStore(packages)
@@ -83,6 +86,7 @@ class EmbeddedPeer:
             system=self._system,
             executor=executor,
             clock=clock,
+            neighbours=self._neighbours,
         )
 
     def can_run(self, channel_id: str, chaincode: str) -> bool:
@@ -129,6 +133,10 @@ class EmbeddedPeer:
     def listed(self) -> bool:
         """Whether others still count on it: it runs, or stopped less than `MISSED_AFTER_S` ago."""
         return self.stopped_at is None or self._clock() - self.stopped_at < MISSED_AFTER_S
+
+    def _neighbours(self, channel_id: str) -> list[str]:
+        """Organisations of the other peers that run on a channel."""
+        return [peer.msp_id for peer in self._peers if peer is not self and peer.up and channel_id in peer.channels]
 
     def _registry(self, channel: Channel) -> ChaincodeRegistry:
         return ChaincodeRegistry(channel, self._packages, self.msp_id)

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from fabric_protos.common import common_pb2
-from fabric_protos.peer import query_pb2
+from fabric_protos.peer import collection_pb2, query_pb2
 
 from goldengrain.chaincode.shim import ChaincodeStub, Response, error, success
 from goldengrain.gateway.errors import EndorseError, EvaluateError, SubmitError
@@ -21,6 +21,7 @@ from goldengrain.network.errors import NetworkNotRunning
 from goldengrain.network.genesis import genesis_block
 from goldengrain.network.home import Home
 from goldengrain.network.topology import Channel, Peer
+from tests.network.embedded.core.kit import collection
 from tests.network.embedded.services.conftest import quick_topology
 from tests.network.embedded.services.deployed import Deployed, deployed, running
 
@@ -109,6 +110,50 @@ async def test_a_refusal_is_made_up_for_by_another_organisation(net: Deployed) -
     contract = await net.contract(chaincode="reluctant")
     assert (await contract.submit("reluctant")).code == "VALID"
     assert len(chaincode.asked) == 3
+
+
+class Sealing:
+    """Writes to the private collection that the function names."""
+
+    async def init(self, stub: ChaincodeStub) -> Response:
+        return success()
+
+    async def invoke(self, stub: ChaincodeStub) -> Response:
+        await stub.private_data(stub.function).put("k", b"v")
+        return success()
+
+
+def required(name: str, members: str, count: int) -> collection_pb2.CollectionConfig:
+    made = collection(name, members)
+    made.required_peer_count = made.maximum_peer_count = count
+    return collection_pb2.CollectionConfig(static_collection_config=made)
+
+
+async def test_private_data_go_to_as_many_others_as_their_collection_requires(net: Deployed) -> None:
+    """The words are those of a real peer on a network of the same shape."""
+    pair, everybody = "OR('Org1MSP.member','Org2MSP.member')", "OR('Org1MSP.member','Org2MSP.member','Org3MSP.member')"
+    config = [required("one", pair, 1), required("two", pair, 2), required("all", everybody, 2)]
+    collections = collection_pb2.CollectionConfigPackage(config=config)
+    await net.deploy("sealing", Sealing(), policy="OR('Org1MSP.peer')", collections=collections)
+    contract = await net.contract(chaincode="sealing")
+
+    async def refusal(name: str) -> str:
+        with pytest.raises(EndorseError) as caught:
+            await contract.submit(name, endorsing_organizations=["Org1MSP"])
+        (detail,) = caught.value.details
+        start = f"error in simulation: failed to distribute private collection, txID {caught.value.transaction_id}"
+        plan = f"could not build private data dissemination plan for chaincode sealing and collection {name}: "
+        assert detail.message.startswith(f"{start}, channel market: {plan}required to disseminate to at least ")
+        return detail.message.partition("to at least ")[2]
+
+    for name in ("one", "all"):
+        assert (await contract.submit(name, endorsing_organizations=["Org1MSP"])).code == "VALID"
+    assert await refusal("two") == "2 peers, but know of only 1 eligible peers"
+    await net.network.stop_node(ORG2)
+    assert await refusal("one") == "1 peers, but know of only 0 eligible peers"
+    assert await refusal("all") == "2 peers, but know of only 1 eligible peers"
+    await net.network.start_node(ORG2)
+    assert (await contract.submit("all", endorsing_organizations=["Org1MSP"])).code == "VALID"
 
 
 def second(home: Home) -> common_pb2.Block:
