@@ -145,11 +145,13 @@ class Channel:
                 CommittedTransaction(t.tx_id, position, t.header_type, t.code)
                 for position, t in enumerate(result.transactions)
             )
-            committed = await self.ledger.commit(Commit(block, transactions, updates, ordered_through))
-            self.definitions.committed(updates)
-            if result.config is not None:
-                self._config = result.config
-            return committed
+
+            def seen() -> None:
+                self.definitions.committed(updates)
+                if result.config is not None:
+                    self._config = result.config
+
+            return await self.ledger.commit(Commit(block, transactions, updates, ordered_through, seen))
 
     async def close(self) -> None:
         """Wait for what is being written and close the file."""

@@ -2,7 +2,9 @@
 
 A client sends envelopes of type DELIVER_SEEK_INFO on one stream. For each, the blocks of the wanted range follow, then
 a status. After SUCCESS the stream stays open for the next envelope, after any other status it ends. The checks, in
-order: payload and header parse, timestamp within 15 minutes, the channel exists, the policy holds, the range is sound.
+order: payload and header parse, timestamp within 15 minutes, the channel exists, the certificate has not expired, the
+policy holds, the range is sound. Expiry, and after a change of the configuration the policy, are checked again before
+every block: a stream ends with FORBIDDEN once its reader may no longer read.
 
 Start beyond the next block is NOT_FOUND whatever the behaviour asked for; the next block itself is waited for.
 Peers deliver blocks with their validation codes: whole, filtered, or with the private data that the client's
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 import grpc
@@ -27,7 +30,7 @@ from google.protobuf.message import DecodeError, Message
 from goldengrain.network.embedded.access import READERS
 from goldengrain.network.embedded.blocks import orderer_view
 from goldengrain.network.embedded.channel import Channel
-from goldengrain.network.embedded.errors import PolicyError
+from goldengrain.network.embedded.errors import IdentityError, PolicyError
 from goldengrain.network.embedded.filtered_blocks import filtered_block
 from goldengrain.network.embedded.policies import SignedData
 from goldengrain.network.embedded.proposals import TIME_WINDOW_S, creator_msp_id
@@ -38,11 +41,37 @@ Status = common_pb2.Status
 _R = TypeVar("_R", bound=Message)
 
 
+class _Access:
+    """Whether whoever asked may read the channel, now and as long as the stream lasts."""
+
+    def __init__(self, channel: Channel, policy: str, signed: SignedData, clock: Callable[[], float]) -> None:
+        self._channel = channel
+        self._policy = policy
+        self._signed = signed
+        self._clock = clock
+        self._expires_at: datetime | None = None
+        self._checked_under = -1
+
+    def check(self) -> None:
+        """Raise _Refused (FORBIDDEN) if not."""
+        config = self._channel.config
+        try:
+            if config.sequence != self._checked_under:
+                self._expires_at = config.msps.deserialize(self._signed.identity).expires_at
+                self._channel.check_policy(self._policy, [self._signed])
+                self._checked_under = config.sequence
+        except (IdentityError, PolicyError):
+            raise _Refused(Status.FORBIDDEN) from None
+        if self._expires_at is not None and datetime.fromtimestamp(self._clock(), UTC) >= self._expires_at:
+            raise _Refused(Status.FORBIDDEN)
+
+
 @dataclass(frozen=True)
 class _Seek:
     """A checked request for blocks."""
 
     channel: Channel
+    access: _Access
     creator: bytes
     start: int
     stop: int
@@ -89,6 +118,7 @@ class DeliverStream(Generic[_R]):
             try:
                 seek = self._check(envelope)
                 async for block in self._blocks(seek):
+                    seek.access.check()
                     yield self._flavour.block(seek, block)
             except _Refused as refused:
                 yield self._flavour.status(refused.status)
@@ -120,14 +150,13 @@ class DeliverStream(Generic[_R]):
         channel = self._channels.get(header.channel_id)
         if channel is None:
             raise _Refused(Status.NOT_FOUND)
-        try:
-            channel.check_policy(self._policy, [SignedData(envelope.payload, creator, envelope.signature)])
-        except PolicyError:
-            raise _Refused(Status.FORBIDDEN) from None
-        return _range(channel, creator, payload.data)
+        signed = SignedData(envelope.payload, creator, envelope.signature)
+        access = _Access(channel, self._policy, signed, self._clock)
+        access.check()
+        return _range(channel, access, creator, payload.data)
 
 
-def _range(channel: Channel, creator: bytes, data: bytes) -> _Seek:
+def _range(channel: Channel, access: _Access, creator: bytes, data: bytes) -> _Seek:
     try:
         seek = ab_pb2.SeekInfo.FromString(data)
     except DecodeError:
@@ -141,7 +170,7 @@ def _range(channel: Channel, creator: bytes, data: bytes) -> _Seek:
         raise _Refused(Status.NOT_FOUND)
     if stop < start:
         raise _Refused(Status.BAD_REQUEST)
-    return _Seek(channel, creator, start, stop, seek.behavior == ab_pb2.SeekInfo.BLOCK_UNTIL_READY)
+    return _Seek(channel, access, creator, start, stop, seek.behavior == ab_pb2.SeekInfo.BLOCK_UNTIL_READY)
 
 
 def _number(position: ab_pb2.SeekPosition, height: int) -> int:

@@ -98,6 +98,8 @@ class Commit:
     transactions: tuple[CommittedTransaction, ...]
     updates: BlockUpdates
     ordered_through: int | None = None
+    seen: Callable[[], None] = lambda: None
+    """Called once it is on disk, before anyone who waits for it goes on."""
 
 
 class ChannelLedger:
@@ -480,6 +482,7 @@ class ChannelLedger:
         self._newest, self._last_hash = commit.block, row.hash
         self._height += 1
         self._history.forget(self._height)
+        commit.seen()
         self._wake(commit.transactions)
         return CommittedBlock(row.number, commit.block, commit.transactions)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from fabric_protos.common import common_pb2
+from fabric_protos.common import common_pb2, configtx_pb2
 from fabric_protos.msp import identities_pb2
 from fabric_protos.peer import (
     chaincode_pb2,
@@ -260,3 +260,39 @@ def assemble(
         actions=[transaction_pb2.TransactionAction(header=header.signature_header, payload=content.SerializeToString())]
     )
     return common_pb2.Payload(header=header, data=transaction.SerializeToString())
+
+
+def signed_update(channel_id: str, update: configtx_pb2.ConfigUpdate, *signers: Signer) -> bytes:
+    raw = update.SerializeToString()
+    envelope = configtx_pb2.ConfigUpdateEnvelope(config_update=raw)
+    for signer in signers:
+        header = common_pb2.SignatureHeader(creator=signer.identity, nonce=b"nonce").SerializeToString()
+        envelope.signatures.add(signature_header=header, signature=signer.sign(header + raw))
+    header = common_pb2.ChannelHeader(type=common_pb2.CONFIG_UPDATE, channel_id=channel_id)
+    payload = common_pb2.Payload(
+        header=common_pb2.Header(
+            channel_header=header.SerializeToString(),
+            signature_header=common_pb2.SignatureHeader(
+                creator=signers[-1].identity, nonce=b"nonce"
+            ).SerializeToString(),
+        ),
+        data=envelope.SerializeToString(),
+    ).SerializeToString()
+    return common_pb2.Envelope(payload=payload, signature=signers[-1].sign(payload)).SerializeToString()
+
+
+def leave_update(channel: Channel, msp_id: str, *admins: Signer) -> bytes:
+    """A configuration update by which an organisation leaves the channel."""
+    group = channel.config.config.channel_group.groups["Application"]
+    update = configtx_pb2.ConfigUpdate(channel_id=channel.channel_id)
+    for name, child in group.groups.items():
+        update.read_set.groups["Application"].groups[name].version = child.version
+    for name, value in group.values.items():
+        update.read_set.groups["Application"].values[name].version = value.version
+    for name, policy in group.policies.items():
+        update.read_set.groups["Application"].policies[name].version = policy.version
+    update.write_set.CopyFrom(update.read_set)
+    del update.write_set.groups["Application"].groups[msp_id]
+    update.write_set.groups["Application"].version = group.version + 1
+    update.write_set.groups["Application"].mod_policy = "Admins"
+    return signed_update(channel.channel_id, update, *admins)

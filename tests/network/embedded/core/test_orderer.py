@@ -17,7 +17,7 @@ from goldengrain.network.embedded.cutter import Queued, cut
 from goldengrain.network.embedded.errors import BroadcastRefusedError, LedgerError
 from goldengrain.network.embedded.orderer import Orderer, addressed_channel
 from goldengrain.network.embedded.policies import SignedData
-from tests.network.embedded.core.kit import Consortium, Signer, put
+from tests.network.embedded.core.kit import Consortium, Signer, leave_update, put, signed_update
 
 SMALL = BatchSettings(max_message_count=3, preferred_max_bytes=100, absolute_max_bytes=1000, timeout=1)
 
@@ -273,25 +273,6 @@ def batch_timeout_update(config: ChannelConfig, timeout: str, *signers: Signer, 
     return signed_update(config.channel_id, update, *signers)
 
 
-def signed_update(channel_id: str, update: configtx_pb2.ConfigUpdate, *signers: Signer) -> bytes:
-    raw = update.SerializeToString()
-    envelope = configtx_pb2.ConfigUpdateEnvelope(config_update=raw)
-    for signer in signers:
-        header = common_pb2.SignatureHeader(creator=signer.identity, nonce=b"nonce").SerializeToString()
-        envelope.signatures.add(signature_header=header, signature=signer.sign(header + raw))
-    header = common_pb2.ChannelHeader(type=common_pb2.CONFIG_UPDATE, channel_id=channel_id)
-    payload = common_pb2.Payload(
-        header=common_pb2.Header(
-            channel_header=header.SerializeToString(),
-            signature_header=common_pb2.SignatureHeader(
-                creator=signers[-1].identity, nonce=b"nonce"
-            ).SerializeToString(),
-        ),
-        data=envelope.SerializeToString(),
-    ).SerializeToString()
-    return common_pb2.Envelope(payload=payload, signature=signers[-1].sign(payload)).SerializeToString()
-
-
 async def test_a_configuration_update_takes_effect(consortium: Consortium, channel: Channel, orderer: Orderer) -> None:
     update = batch_timeout_update(channel.config, "50ms", consortium.orderer_admin)
     await orderer.broadcast(update)
@@ -341,19 +322,7 @@ async def test_an_organisation_can_leave_the_channel(
     with_timeout(channel, 60, count=100)
     leaver = await consortium.prepare(channel, put("a", "1"), creator=consortium.user(3))
     admins = [consortium.user(n, "Admin") for n in (1, 2, 3)]
-    group = channel.config.config.channel_group.groups["Application"]
-    update = configtx_pb2.ConfigUpdate(channel_id="market")
-    for name, child in group.groups.items():
-        update.read_set.groups["Application"].groups[name].version = child.version
-    for name, value in group.values.items():
-        update.read_set.groups["Application"].values[name].version = value.version
-    for name, policy in group.policies.items():
-        update.read_set.groups["Application"].policies[name].version = policy.version
-    update.write_set.CopyFrom(update.read_set)
-    del update.write_set.groups["Application"].groups[sorted(group.groups)[2]]
-    update.write_set.groups["Application"].version = group.version + 1
-    update.write_set.groups["Application"].mod_policy = "Admins"
-    config = signed_update("market", update, *admins[:2])
+    config = leave_update(channel, "Org3MSP", *admins[:2])
     await orderer.broadcast(config)
     await orderer.broadcast(leaver.envelope())
     await asyncio.wait_for(channel.ledger.wait_for_height(3), 5)

@@ -13,7 +13,10 @@ from fabric_protos.orderer import ab_pb2
 from fabric_protos.peer import events_pb2
 
 from goldengrain.gateway.identity import Credentials
-from tests.network.embedded.services.deployed import Deployed
+from goldengrain.network.embedded.blocks import make_block, sign_block
+from goldengrain.network.home import Home
+from tests.network.embedded.core.kit import Consortium, leave_update
+from tests.network.embedded.services.deployed import Deployed, deployed
 
 OLDEST = ab_pb2.SeekPosition(oldest=ab_pb2.SeekOldest())
 NEWEST = ab_pb2.SeekPosition(newest=ab_pb2.SeekNewest())
@@ -187,6 +190,57 @@ async def test_who_may_not_read_gets_a_status(net: Deployed, options: dict[str, 
     assert await deliver(peer, FILTERED, events_pb2.DeliverResponse, envelope) == [("status", status)]
     broadcast = "/orderer.AtomicBroadcast/Deliver"
     assert await deliver(orderer, broadcast, ab_pb2.DeliverResponse, envelope) == [("status", status)]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def commit_a_block(net: Deployed) -> None:
+    """Have the channel commit one more block, whatever the time is."""
+    channel = net.network.channels["market"]
+    signer = Consortium(net.home, net.network.topology).block_signer()
+    block = make_block(channel.height, channel.ledger.last_hash, [b"no transaction"])
+    sign_block(block, signer, channel.config.block_number)
+    await channel.commit(block)
+
+
+async def test_a_stream_ends_when_its_readers_certificate_expires(home: Home) -> None:
+    clock = Clock()
+    async with deployed(home, clock=clock) as net:
+        channel, user, height = await net.peer_channel(), net.user(), net.network.channels["market"].height
+        reading = asyncio.create_task(
+            deliver(channel, FILTERED, events_pb2.DeliverResponse, seek(user, at(height), at(1000)), answers=2)
+        )
+        await asyncio.sleep(0.05)
+        await commit_a_block(net)
+        await asyncio.sleep(0.05)
+        assert not reading.done()
+        clock.now += 30 * 365 * 86_400
+        await commit_a_block(net)
+        assert await reading == [("filtered_block", height), ("status", "FORBIDDEN")]
+        late = seek(user, at(0), at(0), timestamp=clock.now)
+        assert await deliver(channel, FILTERED, events_pb2.DeliverResponse, late) == [("status", "FORBIDDEN")]
+
+
+async def test_a_stream_ends_when_its_readers_organisation_leaves_the_channel(net: Deployed) -> None:
+    consortium, market = Consortium(net.home, net.network.topology), net.network.channels["market"]
+    channel, height = await net.peer_channel(), market.height
+    leaver, stayer = [
+        asyncio.create_task(
+            deliver(channel, FILTERED, events_pb2.DeliverResponse, seek(net.user(number), NEXT, at(1000)), answers=1)
+        )
+        for number in (3, 2)
+    ]
+    await asyncio.sleep(0.05)
+    admins = [consortium.user(number, "Admin") for number in (1, 2)]
+    await net.network.orderers["market"].broadcast(leave_update(market, "Org3MSP", *admins))
+    assert await leaver == [("status", "FORBIDDEN")]
+    assert await stayer == [("filtered_block", height)]
 
 
 async def test_malformed_requests_are_bad_requests(net: Deployed) -> None:
