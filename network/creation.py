@@ -27,6 +27,7 @@ _MADE_LATER = (
     "secrets",
     "enclaves",
     "snapshots",
+    "bought",
 )
 _STATE_FILES = (
     "network.json",

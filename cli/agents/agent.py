@@ -126,7 +126,7 @@ class Agent:
         """Return the duties of a time, the most urgent first, having said what there is to say of them."""
         duties = sorted(self.side.duties(now), key=lambda one: (one.last is None, one.last or 0))
         owed = {one.key for one in duties}
-        for key in [one for one in self._attempts if one not in owed]:
+        for key in [one for one in self._attempts if one not in owed and one not in self._running]:
             del self._attempts[key]  # done by somebody else, or not owed any more
         for duty in duties:
             self._judge(duty, now)

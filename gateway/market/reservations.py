@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from weakref import WeakValueDictionary
 
 from goldengrain.chaincode.protocol.coins import Coin
+
+UNKNOWN_S = 60.0
+"""Seconds for which the coins of a payment with an unknown outcome stay taken; by then it is on the ledger, or lost."""
 
 
 class Reservations:
@@ -21,7 +25,7 @@ class Reservations:
         """Goes up whenever coins are given back."""
         self._lock = threading.Lock()
         self._moving: set[str] = set()
-        self._unknown: set[str] = set()
+        self._unknown: dict[str, float] = {}
         self._waiting: list[asyncio.Future[None]] = []
 
     @property
@@ -32,22 +36,23 @@ class Reservations:
     def free(self, coins: Iterable[Coin]) -> list[Coin]:
         """Return those of the coins that nothing has taken."""
         with self._lock:
+            self._forget()
             return [one for one in coins if one.id not in self._moving and one.id not in self._unknown]
 
     def take(self, coins: Sequence[str]) -> bool:
         """Take coins, all or none; False where one of them was taken meanwhile."""
         with self._lock:
-            if not self._moving.isdisjoint(coins) or not self._unknown.isdisjoint(coins):
+            if any(one in self._moving or one in self._unknown for one in coins):
                 return False
             self._moving.update(coins)
             return True
 
     def give_back(self, coins: Iterable[str], *, unknown: bool = False) -> None:
-        """End a payment. ``unknown``: it may still commit, so that its coins stay taken, but nobody waits for them."""
+        """End a payment. ``unknown``: it may still commit, so that its coins stay taken for a while, unwaited for."""
         with self._lock:
             self._moving.difference_update(coins)
             if unknown:
-                self._unknown.update(coins)
+                self._unknown |= dict.fromkeys(coins, time.monotonic() + UNKNOWN_S)
             self.changes += 1
             waiting, self._waiting = self._waiting, []
         for one in waiting:
@@ -62,6 +67,10 @@ class Reservations:
             waiter = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
         await waiter
+
+    def _forget(self) -> None:
+        now = time.monotonic()
+        self._unknown = {coin: until for coin, until in self._unknown.items() if until > now}
 
 
 _SHARED: WeakValueDictionary[tuple[str, str, bytes], Reservations] = WeakValueDictionary()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -11,10 +13,10 @@ from goldengrain.chaincode.protocol.coins import Coin, Output
 from goldengrain.chaincode.protocol.digests import TREASURY
 from goldengrain.chaincode.protocol.errors import CoinNotFound, PaymentShort
 from goldengrain.gateway.errors import InsufficientCoins, MarketClientError, SubmitUnknown
-from goldengrain.gateway.market import Market
+from goldengrain.gateway.market import Market, reservations
 from goldengrain.gateway.market.calls import READ_CONFLICT_ATTEMPTS
 from goldengrain.gateway.market.coins import Purse
-from goldengrain.gateway.market.reservations import Reservations
+from goldengrain.gateway.market.reservations import UNKNOWN_S, Reservations
 from tests.gateway.market.conftest import FUNDS, Stage
 from tests.gateway.server_double import Fault
 
@@ -116,7 +118,7 @@ async def test_clients_that_know_nothing_of_each_other_choose_again(
     assert await stage.provider.credits.balance() == FUNDS - 540
 
 
-async def test_coins_stay_reserved_while_a_payment_is_unknown(stage: Stage) -> None:
+async def test_coins_stay_reserved_while_a_payment_is_unknown(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     await stage.provider.credits.transfer([Output(stage.provider.account, 400)])
     gone = Fault(grpc.StatusCode.UNAVAILABLE, "gone", after_work=False)
     stage.server.faults["Submit"] = [gone] * READ_CONFLICT_ATTEMPTS
@@ -125,6 +127,8 @@ async def test_coins_stay_reserved_while_a_payment_is_unknown(stage: Stage) -> N
     with pytest.raises(InsufficientCoins, match="400 in 1 coins"):
         await stage.provider.credits.pay(stage.developer.account, 500_000)
     await stage.provider.credits.pay(stage.developer.account, 400)
+    monkeypatch.setattr(reservations, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + UNKNOWN_S))
+    await stage.provider.credits.pay(stage.developer.account, 500_000)  # a lost payment keeps its coins no longer
 
 
 async def test_a_coin_spent_elsewhere_is_replaced_by_another(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
