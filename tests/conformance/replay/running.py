@@ -37,6 +37,8 @@ STREAMS = ("ChaincodeEvents", "Deliver", "DeliverFiltered", "DeliverWithPrivateD
 PATIENCE_S = 10.0
 QUIET_S = 0.15
 """How long nothing may come on a stream before it counts as waiting."""
+MISSING_S = 2.0
+"""The same while a recorded answer is missing: where the machine is busy an answer takes longer than `QUIET_S`."""
 CLIENT_DEADLINE = 4
 ORDERED_LATER = "gateway/orderer_down"
 """Its transaction was ordered when the orderer was back, which isn't recorded; then the client asked for its status."""
@@ -265,9 +267,11 @@ class Player:
         While recorded answers are missing, recorded blocks that no case makes are committed.
         """
         while True:
-            reading = asyncio.ensure_future(call.read())
+            reading, quiet = asyncio.ensure_future(call.read()), 0.0
             while not (await asyncio.wait([reading], timeout=QUIET_S))[0]:
-                if len(answers) >= len(step.answers) or not await self._next_free_block():
+                quiet += QUIET_S
+                complete = len(answers) >= len(step.answers)
+                if complete or (not await self._next_free_block() and quiet >= MISSING_S):
                     reading.cancel()
                     return False
             answer = reading.result()
