@@ -74,9 +74,12 @@ def show(context: click.Context, file: Path) -> None:
         raise ExtraMissing(f"looking into test sets needs {error.name}: pip install 'goldengrain[enclave]'") from error
     try:
         with file.open("rb") as opened:
-            head = Head.parse(opened.read(_HEADER), file.stat().st_size)
+            head = Head.parse(opened.read(_HEADER))
+            size = file.stat().st_size
     except OSError as error:
         raise FileRefused(f"{file} cannot be read: {error.strerror}") from error
+    if size != head.total:
+        raise FileRefused(f"{file} has {size:,} bytes, its header announces {head.total:,}: it is damaged")
     value = _value(file, head)
     emit(context, value, [table("Test set", ("", ""), _rows(value))])
 

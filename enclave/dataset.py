@@ -14,7 +14,7 @@ What doesn't fit into memory is written and read in pieces::
     for batch in batches:
         sink.write(batch.tobytes())
 
-    head = Head.parse(first_bytes, size_of_the_whole)        # raises DatasetMalformed
+    head = Head.parse(first_bytes)        # raises DatasetMalformed
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ class Head:
         return cls(made.name, made.labels, made.inputs, len(made.to_bytes()))
 
     @classmethod
-    def parse(cls, data: bytes | bytearray | memoryview, size: int) -> Self:
-        """Read the header from a container's first bytes, `size` being all of it; raises `DatasetMalformed`."""
+    def parse(cls, data: bytes | bytearray | memoryview) -> Self:
+        """Read the header from a container's first bytes; raises `DatasetMalformed`. `total` is what has to follow."""
         try:
-            header = read_header(data, size, MAX_HEADER)
+            header = read_header(data, MAX_HEADER)
             if list(header.entries) != ["labels", "inputs"]:
                 raise DatasetMalformed("a test set has labels, then inputs, and nothing else")
             labels, inputs = (Part(_TYPES[one.dtype], one.shape) for one in header.entries.values())
@@ -210,7 +210,9 @@ def write_head(sink: BinaryIO, head: Head, labels: Array) -> None:
 
 def unpack(container: bytes | bytearray) -> Dataset:
     """Read a container; raises `DatasetMalformed`."""
-    head = Head.parse(container, len(container))
+    head = Head.parse(container)
+    if head.total != len(container):
+        raise DatasetMalformed(f"the test set has {len(container):,} bytes, its header announces {head.total:,}")
     view = memoryview(container)
     middle = head.size + head.labels.size
     return Dataset(head.name, head.inputs.array(view[middle:]), head.labels.array(view[head.size : middle]))

@@ -13,6 +13,7 @@ What comes out for `failed` and `unusable` names the refusal's code, never what 
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
 from goldengrain.chaincode.protocol import digests, sealing
@@ -21,8 +22,7 @@ from goldengrain.chaincode.protocol.errors import KeyMalformed
 from goldengrain.chaincode.protocol.policy import TrustBundle
 from goldengrain.chaincode.protocol.report import Outcome, Report, Result
 from goldengrain.chaincode.protocol.ticket import JobTicketPayload
-from goldengrain.enclave import metrics
-from goldengrain.enclave.errors import DatasetEnvelopeWrong, DatasetRefused, ModelRefused
+from goldengrain.enclave.errors import DatasetEnvelopeWrong, DatasetRefused, ModelRefused, OutOfMemory
 from goldengrain.enclave.keys import EnclaveKeys
 from goldengrain.enclave.openings import JobFiles, OpenedJob, open_job
 from goldengrain.enclave.runner import SECONDS, Runner
@@ -75,10 +75,14 @@ class Bench:
 
         Returns a signed report; raises `TicketRefused` or `HostFault` where nothing is signed.
         """
-        payload = self.tickets.verify(transaction)
+        return await asyncio.to_thread(self._sign, self.tickets.verify(transaction), files)
+
+    def _sign(self, payload: JobTicketPayload, files: JobFiles) -> SignedReport:
         try:
             opened = open_job(self.keys.encryption, payload, files)
-            result, reason = await self._benchmark(payload, opened), ""
+            result, reason = self._benchmark(payload, opened), ""
+        except MemoryError as error:
+            raise OutOfMemory("the enclave ran out of memory") from error
         except ModelRefused as error:
             result, reason = Result(Outcome.FAILED), error.code
         except DatasetRefused as error:
@@ -87,13 +91,11 @@ class Bench:
         signature = report.sign(self.keys.signing)
         return SignedReport(payload.ticket.offer, payload.ticket.claim, result, signature, reason)
 
-    async def _benchmark(self, payload: JobTicketPayload, opened: OpenedJob) -> Result:
+    def _benchmark(self, payload: JobTicketPayload, opened: OpenedJob) -> Result:
         """Run the model and compare its score with the threshold; only a pass tells it."""
-        task = payload.task
-        outputs = await self.runner.run(
-            opened.model, task.spec.interface, task.spec.limits, opened.dataset.inputs, seconds=self.seconds
-        )
-        score = metrics.score(task.spec, task.eta, outputs, opened.dataset.labels)
+        task, test_set = payload.task, opened.test_set
+        self.runner.feed(opened.model, task.spec.interface, task.spec.limits, test_set, self.seconds)
+        score = test_set.tally.score(task.eta)
         if score < payload.ticket.threshold:
             return Result(Outcome.DECLINED)
         return Result(Outcome.PASS, score, self._locked(payload, opened), digests.sha256(opened.model))

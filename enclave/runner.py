@@ -1,19 +1,28 @@
-"""Runs models in worker processes: one process per model, the next one already waiting.
+"""Runs models in worker processes: one process per model, the next ones already waiting.
 
 A crash of the engine is taken for the model's fault only when two fresh processes crash on it; a worker that is killed
 from outside, out of memory or out of time is the machine's fault, and nothing is signed. A waiting worker that died
 before it was given anything is replaced.
+
+What goes in and what comes out is a `Feed`, piece by piece, so that memory doesn't grow with the test set. A feed is
+always read to its end, even when the model has failed by then: only at its end is it known whether the test set was the
+right one, and that comes first.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import signal
+import subprocess
 import sys
-from typing import Any
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -21,21 +30,60 @@ from goldengrain.chaincode.protocol.errors import GoldenGrainError
 from goldengrain.chaincode.protocol.task import ModelInterface, ModelLimits
 from goldengrain.enclave.errors import (
     ModelCrashes,
+    ModelInterfaceWrong,
     ModelNotRunnable,
     OutOfTime,
-    RequestRefused,
     WorkerLost,
     error_from_reply,
 )
-from goldengrain.enclave.frames import frame, read_frame
+from goldengrain.enclave.frames import frame, read_frame_from
 from goldengrain.enclave.metrics import Array
 
 SECONDS = 600
 """Processor and wall time of one model, unless the caller says otherwise."""
 START_SECONDS = 60
-MAX_REPLY = 2**31
 _CRASHES = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL, -signal.SIGBUS}
 _COMMAND = (sys.executable, "-m", "goldengrain.enclave.worker")
+_PIPE = 1024 * 1024
+
+Forward = Callable[[memoryview], None]
+
+
+class Feed(ABC):
+    """Inputs for a model, and what becomes of its outputs. It may be read more than once, each time from the start."""
+
+    samples: int
+
+    @abstractmethod
+    def read(self, forward: Forward) -> None:
+        """Hand all inputs on, in order, in pieces of any size; raises what is wrong with them."""
+
+    @abstractmethod
+    def take(self, outputs: Array) -> None:
+        """Take the outputs of the next samples."""
+
+
+class ArrayFeed(Feed):
+    """Inputs in memory; the outputs are kept."""
+
+    def __init__(self, inputs: Array) -> None:
+        self.samples = len(inputs)
+        self._inputs = np.ascontiguousarray(inputs)
+        self._outputs: list[Array] = []
+
+    def read(self, forward: Forward) -> None:
+        """Hand on all inputs."""
+        self._outputs.clear()
+        forward(self._inputs.reshape(-1).view(np.uint8).data)
+
+    def take(self, outputs: Array) -> None:
+        """Keep outputs."""
+        self._outputs.append(outputs)
+
+    @property
+    def outputs(self) -> Array:
+        """All outputs."""
+        return np.concatenate(self._outputs)
 
 
 class _Crashed(Exception):
@@ -47,119 +95,214 @@ class _NeverReady(Exception):
 
 
 class Runner:
-    """Runs one model after another; use it as `async with Runner() as runner`."""
+    """Runs models, several at once if asked; use it as `async with Runner() as runner`. Its methods may block."""
 
-    def __init__(self) -> None:
-        self._spare: asyncio.Task[asyncio.subprocess.Process] | None = None
+    def __init__(self, spares: int = 1) -> None:
+        self._wanted = spares
+        self._spares: list[Worker] = []
+        self._lock = threading.Lock()
+        self._closed = False
 
     async def __aenter__(self) -> Runner:
-        self._prepare()
+        await asyncio.to_thread(self._prepare)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
-        """End the waiting worker."""
-        if self._spare is not None:
-            spare, self._spare = self._spare, None
-            await _end(await spare)
+        """End the waiting workers."""
+        with self._lock:
+            self._closed = True
+            spares, self._spares = self._spares, []
+        for worker in spares:
+            worker.end()
 
     async def run(
         self, model: bytes, interface: ModelInterface, limits: ModelLimits, inputs: Array, *, seconds: int = SECONDS
     ) -> Array:
-        """Run a model over inputs in a process of its own; returns the outputs.
+        """Run a model over inputs in a process of its own; returns the outputs. Raises as `feed` does."""
+        feed = ArrayFeed(inputs)
+        await asyncio.to_thread(self.feed, model, interface, limits, feed, seconds)
+        return feed.outputs
 
-        Raises `ModelRefused` for the model's fault and `HostFault` for the machine's.
+    def feed(
+        self, model: bytes, interface: ModelInterface, limits: ModelLimits, feed: Feed, seconds: int = SECONDS
+    ) -> None:
+        """Run a model over what a feed holds, in a process of its own.
+
+        Raises what the feed raises, before all else; then `ModelRefused` for the model's fault and `HostFault` for the
+        machine's.
         """
-        request = {"interface": interface.to_json(), "limits": limits.to_json(), "seconds": seconds}
-        frames = (json.dumps(request).encode(), model, np.ascontiguousarray(inputs).tobytes())
+        request = {"interface": interface.to_json(), "limits": limits.to_json(), "samples": feed.samples}
+        head = json.dumps(request | {"seconds": seconds}).encode()
         crashes = 0
         for _ in range(2):
-            worker = await self._take()
-            try:
-                return await asyncio.wait_for(_serve(worker, frames), seconds)
-            except _Crashed:
-                crashes += 1
-            except _NeverReady:
-                continue
-            except TimeoutError as error:
-                raise OutOfTime(f"the model ran for over {seconds} s: this machine is too slow or too busy") from error
-            finally:
-                await _end(worker)
+            with self._taken() as worker:
+                try:
+                    return worker.serve(head, model, interface, feed, seconds)
+                except _Crashed:
+                    crashes += 1
+                except _NeverReady:
+                    continue
         if crashes < 2:
             raise WorkerLost("no worker stays alive: is the extra `enclave` installed, is there memory?")
         raise ModelCrashes("the model crashes the engine")
 
     def _prepare(self) -> None:
-        self._spare = asyncio.ensure_future(_start())
+        """Have as many workers waiting as are wanted."""
+        with self._lock:
+            while len(self._spares) < self._wanted and not self._closed:
+                self._spares.append(Worker())
 
-    async def _take(self) -> asyncio.subprocess.Process:
-        if self._spare is None:
+    @contextlib.contextmanager
+    def _taken(self) -> Iterator[Worker]:
+        with self._lock:
+            worker = self._spares.pop(0) if self._spares else None
+        worker = worker or Worker()
+        try:
             self._prepare()
-        spare, self._spare = self._spare, None
-        worker = await spare if spare is not None else await _start()
-        self._prepare()
-        return worker
+            yield worker
+        finally:
+            worker.end()
 
 
-async def _start() -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *_COMMAND,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
+class Worker:
+    """A worker process that we started."""
 
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            _COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._expired = False
+        for pipe in (self._input, self._output):
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
 
-async def _serve(worker: asyncio.subprocess.Process, frames: tuple[bytes, ...]) -> Array:
-    """Send a job, read what comes back."""
-    if worker.stdin is None or worker.stdout is None:
-        raise WorkerLost("the worker has no pipes")
-    try:
-        if await asyncio.wait_for(read_frame(worker.stdout, 0), START_SECONDS) is None:
-            raise _NeverReady
-        if worker.returncode is not None:
-            raise _NeverReady
-        for data in frames:
-            worker.stdin.write(frame(data))
-            await worker.stdin.drain()
-        head = await read_frame(worker.stdout, MAX_REPLY)
-        reply = None if head is None else json.loads(head)
-        body = await read_frame(worker.stdout, MAX_REPLY) if reply and "ok" in reply else None
-    except (ConnectionError, RequestRefused, ValueError):
-        reply = body = None
-    if reply is None or ("ok" in reply and body is None):
-        raise await _cause_of_death(worker)
-    if body is None:
-        raise _refusal(reply)
-    shape, kind = reply["ok"]["shape"], reply["ok"]["type"]
-    return np.frombuffer(body, dtype=kind).reshape(shape)
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
 
+    @property
+    def _input(self) -> BinaryIO:
+        return cast(BinaryIO, self._process.stdin)
 
-def _refusal(reply: dict[str, Any]) -> GoldenGrainError:
-    error = reply.get("error", {})
-    return error_from_reply(str(error.get("code")), str(error.get("message")))
+    @property
+    def _output(self) -> BinaryIO:
+        return cast(BinaryIO, self._process.stdout)
 
+    def serve(self, head: bytes, model: bytes, interface: ModelInterface, feed: Feed, seconds: int) -> None:
+        """Run one model; see `Runner.feed`."""
+        with self._limited(START_SECONDS):
+            try:
+                read_frame_from(self._output)
+            except EOFError as error:
+                raise _NeverReady from error
+        with self._limited(seconds):
+            feeding = _Feeding(feed, [frame(head), frame(model)], self._input)
+            feeding.start()
+            try:
+                refusal = self._collect(interface, feed)
+            finally:
+                feeding.join()
+        if feeding.error is not None:
+            raise feeding.error
+        if self._expired:
+            raise OutOfTime(f"the model ran for over {seconds} s: this machine is too slow or too busy")
+        if refusal is not None:
+            raise refusal
 
-async def _cause_of_death(worker: asyncio.subprocess.Process) -> Exception:
-    code = await worker.wait()
-    if code in _CRASHES:
-        return _Crashed(str(code))
-    if code == -signal.SIGXCPU:
-        return OutOfTime("the model used up its processor time: this machine is too slow or too busy")
-    if code == 1:
-        return ModelNotRunnable("the engine failed")
-    return WorkerLost(f"the worker ended with {code}; look at the machine's memory")
-
-
-async def _end(worker: asyncio.subprocess.Process) -> None:
-    """End a worker that we started, and wait for it."""
-    if worker.returncode is None:
+    def end(self) -> None:
+        """End the process, and wait for it."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(worker.pid, signal.SIGKILL)  # not worker.kill(), which reaps behind asyncio's back
-    await worker.wait()
-    transport = getattr(worker, "_transport", None)
-    if transport is not None:
-        transport.close()
+            self._process.kill()
+        self._process.wait()
+        for pipe in (self._input, self._output):
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+    def _collect(self, interface: ModelInterface, feed: Feed) -> Exception | None:
+        """Take the outputs as they come; returns what the worker refused, or what it died of."""
+        wanted, left = interface.output, feed.samples
+        kind, shape = np.dtype(wanted.type.value), tuple(wanted.shape[1:])
+        try:
+            while reply := read_frame_from(self._output):
+                if reply[:1] == b"e":
+                    return _refusal(json.loads(reply[1:]))
+                if reply[:1] == b"d":
+                    return None if left == 0 else WorkerLost("the worker ended early")
+                outputs = np.frombuffer(reply, dtype=kind, offset=1).reshape(-1, *shape)
+                left -= len(outputs)
+                if left < 0:
+                    return ModelInterfaceWrong("the model gave more outputs than there are samples")
+                feed.take(outputs)
+        except (EOFError, ValueError, OSError):
+            pass
+        return self._cause_of_death()
+
+    def _cause_of_death(self) -> Exception:
+        code = self._process.wait()
+        if code in _CRASHES:
+            return _Crashed(str(code))
+        if code == -signal.SIGXCPU:
+            return OutOfTime("the model used up its processor time: this machine is too slow or too busy")
+        if code == 1:
+            return ModelNotRunnable("the engine failed")
+        return WorkerLost(f"the worker ended with {code}; look at the machine's memory")
+
+    @contextlib.contextmanager
+    def _limited(self, seconds: int) -> Iterator[None]:
+        """Kill the process if it takes longer."""
+        timer = threading.Timer(seconds, self._expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _expire(self) -> None:
+        self._expired = True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGKILL)
+
+
+class _Feeding(threading.Thread):
+    """Hands a job and its inputs to a worker; once that has gone, the feed is only read."""
+
+    def __init__(self, feed: Feed, frames: list[bytes], sink: BinaryIO) -> None:
+        super().__init__(daemon=True)
+        self.error: BaseException | None = None
+        self._feed, self._frames, self._sink = feed, frames, sink
+        self._gone = False
+
+    def run(self) -> None:
+        """Feed; what is raised is kept for who waits."""
+        try:
+            for data in self._frames:
+                self._forward(memoryview(data))
+            self._feed.read(self._forward)
+        except BaseException as error:  # noqa: BLE001 - raised again where the thread is joined
+            self.error = error
+        finally:
+            with contextlib.suppress(OSError):
+                self._sink.close()
+
+    def _forward(self, data: memoryview) -> None:
+        if self._gone:
+            return
+        try:
+            while data:
+                data = data[self._sink.write(data) :]
+            self._sink.flush()
+        except (BrokenPipeError, ValueError):
+            self._gone = True
+
+
+def _refusal(error: dict[str, Any]) -> GoldenGrainError:
+    return error_from_reply(str(error.get("code")), str(error.get("message")))

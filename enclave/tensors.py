@@ -3,7 +3,7 @@
     8 bytes: length n, little-endian | n bytes of JSON: {"__metadata__": {text: text}, NAME: entry, …} | the tensors
 
 An entry is `{"dtype": …, "shape": […], "data_offsets": [begin, end]}`. Tensors follow one another without gap or
-overlap and fill the file, so that no byte has two meanings or none.
+overlap, so that no byte has two meanings or none; who reads the body holds its size against `Header.whole`.
 """
 
 from __future__ import annotations
@@ -43,11 +43,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Header:
-    """What a header says: metadata, tensors by name in their order in the file, and its own size in bytes."""
+    """What a header says: metadata, tensors by name in their order, bytes of the header itself and of the whole."""
 
     metadata: Mapping[str, str]
     entries: Mapping[str, Entry]
     size: int
+    whole: int
 
 
 def header_size(data: bytes | bytearray | memoryview, most: int) -> int:
@@ -58,10 +59,10 @@ def header_size(data: bytes | bytearray | memoryview, most: int) -> int:
     return LENGTH + length
 
 
-def read_header(data: bytes | bytearray | memoryview, whole: int, most: int) -> Header:
-    """Read the header at the start of `data` of a file of `whole` bytes; raises `HeaderWrong`."""
+def read_header(data: bytes | bytearray | memoryview, most: int) -> Header:
+    """Read the header, of at most so many bytes, at the start of `data`; raises `HeaderWrong`."""
     size = header_size(data, most)
-    if size > min(len(data), whole):
+    if size > len(data):
         raise HeaderWrong("the header is cut off")
     try:
         fields = canonical.loads(bytes(data[LENGTH:size]), most)
@@ -75,11 +76,9 @@ def read_header(data: bytes | bytearray | memoryview, whole: int, most: int) -> 
         if entry.begin != at:
             raise HeaderWrong("tensors overlap or leave a gap")
         at += entry.size
-    if size + at != whole:
-        raise HeaderWrong(f"the tensors have {at:,} bytes, the file holds {whole - size:,}")
     if not isinstance(metadata, dict) or not all(isinstance(one, str) for one in metadata.values()):
         raise HeaderWrong("metadata are texts")
-    return Header(metadata, ordered, size)
+    return Header(metadata, ordered, size, size + at)
 
 
 def write_header(metadata: Mapping[str, str], tensors: Mapping[str, tuple[str, tuple[int, ...]]]) -> bytes:

@@ -78,7 +78,9 @@ def pack_weights(config: Config, weights: Mapping[str, Array]) -> bytes:
 def read_weights(data: bytes) -> tuple[Config, dict[str, Array]]:
     """Read a file of weights: the architecture and the arrays, over the file's own bytes; raises `ModelRefused`."""
     try:
-        header = read_header(data, len(data), MAX_HEADER)
+        header = read_header(data, MAX_HEADER)
+        if header.whole != len(data):
+            raise HeaderWrong(f"the header announces {header.whole:,} bytes, there are {len(data):,}")
         config = _config(header)
     except (HeaderWrong, MalformedInput, KeyError, AttributeError) as error:
         raise ModelUnparsable(f"the plaintext holds no weights for an architecture: {error}") from error

@@ -1,16 +1,16 @@
 """The process that runs one model and ends: `python -m goldengrain.enclave.worker`.
 
 It holds no key and no label. It gets interface, limits, the model and the inputs on standard input, gives the outputs
-back on standard output, and is limited in memory and processor time; it can write no file, and where the system lets
-it, it has no network. Whatever a model does to it, the enclave lives on.
+back on standard output, and is limited in memory and processor time; it can write no file, start no program, and where
+the system lets it, it has no network. Whatever a model does to it, the enclave lives on.
 
-In: a frame of JSON, a frame with the model, a frame with the inputs. Out: an empty frame when ready; then a frame of
-JSON (`{"ok": …}` or `{"error": …}`), and on success a frame with the outputs.
+In: a frame of JSON, a frame with the model, then the inputs' bytes, as many as the samples take. Out: an empty frame
+when ready; then frames whose first byte says what they are: `o` and a batch's outputs, as often as there are batches,
+then `d`; or `e` and an error as JSON, which ends it.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import resource
@@ -21,12 +21,13 @@ import numpy as np
 
 from goldengrain.chaincode.protocol.errors import GoldenGrainError
 from goldengrain.chaincode.protocol.task import ModelInterface, ModelLimits
-from goldengrain.enclave.engine import Array, run_model
+from goldengrain.enclave.confinement import confine
+from goldengrain.enclave.engine import open_model, run_batch
 from goldengrain.enclave.errors import OutOfMemory
 from goldengrain.enclave.frames import frame, read_frame_from
+from goldengrain.enclave.weights import BATCH, looks_like_weights
 
-_NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000
-_NOT_DUMPABLE = 4
+OUTPUTS, DONE, ERROR = b"o", b"d", b"e"
 _SPARE_MEMORY = 512 * 1024 * 1024
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -34,30 +35,57 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 def main() -> int:
     """Serve one job over standard input and output."""
     source, sink = sys.stdin.buffer, _take_output()
-    _confine()
+    confine()
+    _import_engine()
     _send(sink, b"")
     try:
         request = json.loads(read_frame_from(source))
     except EOFError:
         return 0
-    model, inputs = read_frame_from(source), read_frame_from(source)
-    _limit(request, len(model), len(inputs))
     try:
-        outputs = _run(request, model, inputs)
+        _run(request, source, sink)
     except MemoryError:
         return _fail(sink, OutOfMemory("the worker ran out of memory"))
     except GoldenGrainError as error:
         return _fail(sink, error)
-    _send(sink, json.dumps({"ok": {"type": str(outputs.dtype), "shape": outputs.shape}}).encode())
-    _send(sink, outputs.tobytes())
+    _send(sink, DONE)
     return 0
 
 
-def _run(request: dict[str, Any], model: bytes, inputs: bytes) -> Array:
+def _run(request: dict[str, Any], source: BinaryIO, sink: BinaryIO) -> None:
     interface = ModelInterface.from_json(request["interface"])
-    limits = ModelLimits.from_json(request["limits"])
-    samples = np.frombuffer(inputs, dtype=interface.input.type.value).reshape(-1, *interface.input.shape[1:])
-    return run_model(model, interface, limits, samples)
+    limits, samples = ModelLimits.from_json(request["limits"]), int(request["samples"])
+    data = read_frame_from(source)
+    kind, shape = np.dtype(interface.input.type.value), interface.input.shape[1:]
+    row = kind.itemsize * int(np.prod(shape))
+    if looks_like_weights(data):
+        from goldengrain.enclave.torch_engine import load_torch
+
+        load_torch()  # before memory is bounded: what torch itself maps doesn't count
+    _limit(request, len(data), row)
+    model = open_model(data, interface, limits, samples)
+    del data
+    buffer = memoryview(bytearray(row * min(model.batch, samples)))
+    for start in range(0, samples, model.batch):
+        piece = buffer[: row * min(model.batch, samples - start)]
+        _read_into(source, piece)
+        batch = np.frombuffer(piece, dtype=kind).reshape(-1, *shape)
+        _send(sink, OUTPUTS + np.ascontiguousarray(run_batch(model, interface, batch)).tobytes())
+
+
+def _import_engine() -> None:
+    """Have ONNX Runtime ready before a job comes; torch, which takes seconds and is rarely wanted, only then."""
+    import goldengrain.enclave.onnx_engine
+    import goldengrain.enclave.onnx_rules.check  # noqa: F401 - imported for the time that it takes
+
+
+def _read_into(source: BinaryIO, piece: memoryview) -> None:
+    done = 0
+    while done < len(piece):
+        count = source.readinto(piece[done:])  # type: ignore[attr-defined]  # a BufferedReader has it
+        if not count:
+            raise EOFError("the inputs ended early")
+        done += count
 
 
 def _take_output() -> BinaryIO:
@@ -75,24 +103,15 @@ def _send(sink: BinaryIO, data: bytes) -> None:
 
 
 def _fail(sink: BinaryIO, error: GoldenGrainError) -> int:
-    _send(sink, json.dumps({"error": {"code": error.code, "message": str(error)}}).encode())
+    _send(sink, ERROR + json.dumps({"code": error.code, "message": str(error)}).encode())
     return 0
 
 
-def _confine() -> None:
-    """No core dumps, no reading of its memory by others, no files, no further processes; no network where possible."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_NOT_DUMPABLE, 0, 0, 0, 0)
-    libc.unshare(_NEW_USER | _NEW_NETWORK)  # refused in many containers; the other limits stand without it
-    for limit in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
-        resource.setrlimit(limit, (0, 0))
-
-
-def _limit(request: dict[str, Any], model: int, inputs: int) -> None:
+def _limit(request: dict[str, Any], model: int, row: int) -> None:
     """Bound address space and processor time by what the counted memory allows, with room for the engine's own."""
     with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - the one file that is read
         mapped = int(file.read().split()[0]) * _PAGE
-    memory = mapped + _SPARE_MEMORY + 2 * int(request["limits"]["memory_bytes"]) + 8 * model + 4 * inputs
+    memory = mapped + _SPARE_MEMORY + 2 * int(request["limits"]["memory_bytes"]) + 8 * model + 4 * BATCH * row
     seconds = int(request["seconds"])
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))

@@ -244,10 +244,9 @@ async def test_hostile_model_fails_and_the_next_one_runs(bench: Bench, forge: Fo
 
 async def _killed(workers: Runner, number: int) -> None:
     """Kill the waiting worker."""
-    assert workers._spare is not None
-    spare = await workers._spare
+    (spare,) = workers._spares
     os.kill(spare.pid, number)
-    await spare.wait()
+    await asyncio.to_thread(spare._process.wait)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
@@ -313,9 +312,8 @@ async def test_worker_that_never_starts_signs_nothing(
 
 async def test_memory_beyond_the_limit_signs_nothing() -> None:
     """The limit is the worker's own; counted memory keeps honest models far from it."""
-    program = (
-        "import goldengrain.enclave.worker as w, sys\nw.run_model = lambda *a: bytearray(8 << 30)\nsys.exit(w.main())\n"
-    )
+    program = "import goldengrain.enclave.worker as w, sys\nw.open_model = lambda *a: bytearray(8 << 30)\n"
+    program += "sys.exit(w.main())\n"
     previous, runner._COMMAND = runner._COMMAND, (runner.sys.executable, "-c", program)
     try:
         async with Runner() as workers:
@@ -333,7 +331,7 @@ async def test_worker_can_write_no_file(tmp_path: Any) -> None:
         f"def steal(*a):\n    try:\n        open({str(target)!r}, 'w').write('x' * 9999)\n"
         "    except OSError as error:\n        raise ModelNotRunnable(str(error))\n"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "w.run_model = steal\nsys.exit(w.main())\n"
+        "w.open_model = steal\nsys.exit(w.main())\n"
     )
     previous, runner._COMMAND = runner._COMMAND, (runner.sys.executable, "-c", program)
     try:
