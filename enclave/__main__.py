@@ -18,6 +18,7 @@ import json
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from goldengrain.chaincode.protocol import canonical
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clock", type=Path, help="file with a test network's clock offset")
     parser.add_argument("--until-eof", action="store_true", help="end when standard input does, with whoever holds it")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="greatest time of one model")
+    parser.add_argument("--jobs", type=int, choices=range(1, 65), default=1, metavar="N", help="jobs at once (1)")
     return parser
 
 
@@ -81,9 +83,10 @@ async def _serve(options: argparse.Namespace) -> int:
         loop.add_signal_handler(number, stopped.set)
     if options.until_eof:
         loop.add_reader(sys.stdin.fileno(), _read_to_end, loop, stopped)
-    async with Runner() as runner:
+    loop.set_default_executor(ThreadPoolExecutor(options.jobs + 2))  # a job takes a thread
+    async with Runner(options.jobs) as runner:
         bench = Bench(current_keys(), bundle, runner, options.seconds)
-        service = Service(options.name, bench, source, options.exchange, clock, current_keys)
+        service = Service(options.name, bench, source, options.exchange, clock, current_keys, options.jobs)
         context = server_context(source.certified())
         server = await asyncio.start_server(service.serve, sock=sockets.listen(options.socket), ssl=context)
         own = sockets.inode(options.socket)

@@ -171,13 +171,16 @@ class Worker:
     """A worker process that we started."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            _COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                _COMMAND,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise WorkerLost(f"no worker can be started: {error.strerror}") from error
         self._expired = False
         for pipe in (self._input, self._output):
             with contextlib.suppress(OSError):

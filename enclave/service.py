@@ -25,16 +25,18 @@ request ends the service. Logs are one JSON object a line on standard error, wit
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import ssl
+import stat
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from goldengrain.chaincode.protocol import canonical
 from goldengrain.chaincode.protocol.canonical import Json
@@ -66,9 +68,12 @@ class Service:
     clock: LedgerClock
     renew: Callable[[], EnclaveKeys]
     """Gives the keys of the current epoch, new ones once the last are over."""
+    jobs: int = 1
+    """Jobs at once; further ones wait."""
 
     def __post_init__(self) -> None:
-        self._jobs = asyncio.Semaphore(1)
+        self._jobs = asyncio.Semaphore(self.jobs)
+        self._unfinished = 0
         self._connections: set[asyncio.Task[None]] = set()
         self._requests: dict[str, Callable[[dict[str, Json]], Awaitable[dict[str, Json]]]] = {
             "evidence": self._evidence,
@@ -80,7 +85,7 @@ class Service:
 
     def _enter_epoch(self) -> None:
         """Take new keys when the epoch is over and no job needs the old ones; the enclave then has another id."""
-        if self.clock.now() < self.bench.keys.expires or self._jobs.locked():
+        if self.clock.now() < self.bench.keys.expires or self._unfinished:
             return
         seen = self.bench.tickets.last_seen
         self.bench = replace(self.bench, keys=self.renew())
@@ -121,10 +126,11 @@ class Service:
             writer.close()
 
     async def drain(self) -> None:
-        """Let the job that runs end, then close the connections."""
-        async with self._jobs:
-            for task in self._connections:
-                task.cancel()
+        """Let the jobs that run end, then close the connections."""
+        for _ in range(self.jobs):
+            await self._jobs.acquire()
+        for task in self._connections:
+            task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
         await self.bench.runner.close()
 
@@ -183,24 +189,37 @@ class Service:
         _require_fields(request, "transaction", "model_envelope", "dataset_envelope", "model", "dataset")
         transaction = _bytes(request, "transaction", 1, MAX_REQUEST)
         envelopes = [_bytes(request, name, 1, MAX_ENVELOPE) for name in ("model_envelope", "dataset_envelope")]
-        async with self._jobs:
-            files = JobFiles(*envelopes, *(self._read(request[name]) for name in ("model", "dataset")))
-            report = await self.bench.run(transaction, files)
+        self._unfinished += 1  # keys don't change under a job, waiting or running
+        try:
+            async with self._jobs:
+                model = await asyncio.to_thread(self._read, request["model"])
+                with self._opened(request["dataset"]) as dataset:
+                    report = await self.bench.run(transaction, JobFiles(envelopes[0], envelopes[1], model, dataset))
+        finally:
+            self._unfinished -= 1
         return report.to_json()
 
     def _read(self, name: Json) -> bytes:
         """Read a file of the exchange folder, at once, so that it can't change between digest and use."""
+        with self._opened(name) as file:
+            data = file.read(MAX_FILE + 1)
+        if len(data) > MAX_FILE:
+            raise HostBytesRefused(f"{name} has more than {MAX_FILE:,} bytes")
+        return data
+
+    @contextlib.contextmanager
+    def _opened(self, name: Json) -> Iterator[BinaryIO]:
+        """Open a plain file of the exchange folder; what goes wrong with it is the host's doing."""
         if not isinstance(name, str) or _NAME.fullmatch(name) is None:
             raise RequestRefused("a file is named by its plain name in the exchange folder")
         try:
             descriptor = os.open(self.exchange / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             with os.fdopen(descriptor, "rb") as file:
-                data = file.read(MAX_FILE + 1)
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise HostBytesRefused(f"{name} is no plain file in the exchange folder")
+                yield file
         except OSError as error:
             raise HostBytesRefused(f"{name} can't be read in the exchange folder: {error.strerror}") from error
-        if len(data) > MAX_FILE:
-            raise HostBytesRefused(f"{name} has more than {MAX_FILE:,} bytes")
-        return data
 
 
 def log(name: str, **fields: Any) -> None:
