@@ -34,9 +34,13 @@ def confine() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0)
     libc.unshare(_NEW_USER | _NEW_NETWORK)
-    for limit in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
-        resource.setrlimit(limit, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _filter(libc)
+
+
+def forbid_writing() -> None:
+    """Give up writing to files; torch, while it is imported, still needs a temporary one."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
 def _filter(libc: ctypes.CDLL) -> None:

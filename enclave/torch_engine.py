@@ -23,7 +23,7 @@ def load_torch() -> Any:
     """Import torch, set to one thread and to deterministic algorithms; raises `EngineMissing` where it isn't there."""
     try:
         import torch
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         raise EngineMissing("this enclave has no torch engine: pip install 'goldengrain[torch]'") from error
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)

@@ -21,11 +21,12 @@ import numpy as np
 
 from goldengrain.chaincode.protocol.errors import GoldenGrainError
 from goldengrain.chaincode.protocol.task import ModelInterface, ModelLimits
-from goldengrain.enclave.confinement import confine
+from goldengrain.enclave.confinement import confine, forbid_writing
 from goldengrain.enclave.engine import open_model, run_batch
 from goldengrain.enclave.errors import OutOfMemory
 from goldengrain.enclave.frames import frame, read_frame_from
-from goldengrain.enclave.weights import BATCH, looks_like_weights
+from goldengrain.enclave.torch_engine import load_torch
+from goldengrain.enclave.weights import BATCH, check_weights, looks_like_weights
 
 OUTPUTS, DONE, ERROR = b"o", b"d", b"e"
 _SPARE_MEMORY = 512 * 1024 * 1024
@@ -59,9 +60,9 @@ def _run(request: dict[str, Any], source: BinaryIO, sink: BinaryIO) -> None:
     kind, shape = np.dtype(interface.input.type.value), interface.input.shape[1:]
     row = kind.itemsize * int(np.prod(shape))
     if looks_like_weights(data):
-        from goldengrain.enclave.torch_engine import load_torch
-
+        check_weights(data, interface, limits, samples)  # costs nothing; torch's import takes seconds
         load_torch()  # before memory is bounded: what torch itself maps doesn't count
+    forbid_writing()
     _limit(request, len(data), row)
     model = open_model(data, interface, limits, samples)
     del data

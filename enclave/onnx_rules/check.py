@@ -8,7 +8,8 @@ In this order, each with its own refusal (all are `ModelRefused`):
  4. number of nodes and tensors;
  5. every operator on the allow-list, no subgraphs, no references to attributes of functions;
  6. every tensor's bytes inside the model, of an allowed element type, as many as its shape says;
- 7. the task's input and nothing else that has to be fed; the task's output (what doesn't lead to it is cut off);
+ 7. the task's input and nothing else that has to be fed; the task's output (what doesn't lead to it is cut off); every
+    name made once, and before it is used;
  8. every shape known for a full batch, by inference from the input alone (what the model claims is dropped);
  9. memory for all tensors at once;
 10. counted operations for one sample; the task fixes the number of samples, and with it the time.
@@ -92,6 +93,7 @@ def check_model(data: bytes, interface: ModelInterface, limits: ModelLimits, sam
     _check_nodes(model.graph, limits)
     _check_tensors(model.graph)
     _check_interface(model.graph, interface)
+    _check_order(model.graph)
     _prune(model.graph, interface.output.name)
     batch = _fix_batch(model.graph, interface, samples)
     shapes = _infer_shapes(model, interface, batch)
@@ -231,6 +233,17 @@ def _check_interface(graph: GraphProto, interface: ModelInterface) -> None:
     if result is None:
         raise ModelInterfaceWrong(f"the model has no output {interface.output.name!r}")
     _require_tensor(result.type, interface.output.type, f"output {result.name!r}")
+
+
+def _check_order(graph: GraphProto) -> None:
+    """Every name is made once, and before it is used."""
+    made = {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input} | {""}
+    for node in graph.node:
+        own = [name for name in node.output if name]
+        if made.isdisjoint(own) and len(set(own)) == len(own) and made.issuperset(node.input):
+            made.update(own)
+        else:
+            raise ModelStructureWrong(f"{node.op_type} makes a name that is taken, or uses one that isn't made yet")
 
 
 def _text(shape: Sequence[int]) -> str:

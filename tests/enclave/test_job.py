@@ -24,6 +24,7 @@ from goldengrain.enclave.keys import EnclaveKeys
 from goldengrain.enclave.runner import Runner
 
 from .fabric import Forge
+from .hostile.jobs import with_ciphertext
 from .market import INTERFACE, LIMITS, Deal, examples, model_bytes
 
 
@@ -83,157 +84,16 @@ async def test_score_at_the_threshold_passes_and_below_is_declined_without_a_tra
     assert capfd.readouterr() == ("", "")
 
 
-def _sealed_again(deal: Deal, key: bytes, secret: bytes, info: bytes) -> Deal:
-    public = deal.keys.encryption.public
-    return replace(deal, model_envelope=sealing.seal(public, key + secret, info))
-
-
-def _with_ciphertext(deal: Deal, ciphertext: bytes, **order: Any) -> Deal:
-    made = replace(deal.order, ciphertext=digests.sha256(ciphertext), **({"size": len(ciphertext)} | order))
-    envelope = sealing.seal_model(deal.keys.encryption.public, deal.key, deal.secret, made.digest())
-    return replace(deal, order=made, ciphertext=ciphertext, model_envelope=envelope)
-
-
-def _flipped(data: bytes, position: int) -> bytes:
-    changed = bytearray(data)
-    changed[position] ^= 1
-    return bytes(changed)
-
-
-def _swapped_chunks(deal: Deal) -> bytes:
-    body, chunk = deal.ciphertext[15:], 1024 + 16
-    model = stream.encrypt(deal.key, model_bytes() + bytes(3_000), chunk_size=1024)
-    head, body = model[:15], model[15:]
-    return head + body[chunk : 2 * chunk] + body[:chunk] + body[2 * chunk :]
-
-
-def _with_model(model: bytes) -> Callable[[Deal], Deal]:
-    return lambda deal: _with_ciphertext(deal, stream.encrypt(deal.key, model, chunk_size=1024))
-
-
-FAILED: dict[str, tuple[Callable[[Deal], Deal], type[errors.ModelRefused]]] = {
-    "an envelope for another order": (
-        lambda d: _sealed_again(d, d.key, d.secret, bytes(32)),
-        errors.ModelEnvelopeWrong,
-    ),
-    "an envelope with another K": (
-        lambda d: _sealed_again(d, bytes(32), d.secret, d.order.digest()),
-        errors.ModelEnvelopeWrong,
-    ),
-    "an envelope with another r": (
-        lambda d: _sealed_again(d, d.key, bytes(32), d.order.digest()),
-        errors.ModelEnvelopeWrong,
-    ),
-    "an envelope with too little inside": (
-        lambda d: _sealed_again(d, d.key, b"", d.order.digest()),
-        errors.ModelEnvelopeWrong,
-    ),
-    "an envelope of noise": (lambda d: replace(d, model_envelope=bytes(1200)), errors.ModelEnvelopeWrong),
-    "a changed ciphertext": (
-        lambda d: _with_ciphertext(d, _flipped(d.ciphertext, 40)),
-        errors.ModelCiphertextWrong,
-    ),
-    "a changed header": (lambda d: _with_ciphertext(d, _flipped(d.ciphertext, 10)), errors.ModelCiphertextWrong),
-    "a ciphertext cut short": (lambda d: _with_ciphertext(d, d.ciphertext[:-1]), errors.ModelCiphertextWrong),
-    "a ciphertext with a tail": (lambda d: _with_ciphertext(d, d.ciphertext + b"x"), errors.ModelCiphertextWrong),
-    "chunks in another order": (lambda d: _with_ciphertext(d, _swapped_chunks(d)), errors.ModelCiphertextWrong),
-    "another size than the offer's": (
-        lambda d: _with_ciphertext(d, d.ciphertext, size=len(d.ciphertext) + 1),
-        errors.ModelCiphertextWrong,
-    ),
-    "another chunk size than the offer's": (
-        lambda d: _with_ciphertext(d, d.ciphertext, chunk_size=2048),
-        errors.ModelCiphertextWrong,
-    ),
-    "a model that is too large": (_with_model(bytes(LIMITS.model_bytes + 1)), errors.ModelTooLarge),
-    "a model that is a pickle": (_with_model(b"\x80\x04\x95" + bytes(20) + b"."), errors.ModelUnparsable),
-    "an empty model": (_with_model(b""), errors.ModelUnparsable),
-    "a model of another interface": (
-        _with_model(model_bytes(opsets={"": 1})),
-        errors.ModelVersionRefused,
-    ),
-}
-
-
-@pytest.mark.parametrize("name", FAILED)
-async def test_developers_fault_is_signed_as_failed(name: str, bench: Bench, forge: Forge, deal: Deal) -> None:
-    change, refusal = FAILED[name]
-    faulty = change(deal)
-    signed = await run(bench, forge, faulty)
-    assert signed.result.outcome is Outcome.FAILED
-    assert signed.reason == refusal.code
-    report_of(faulty, signed).verify(signed.signature)
-
-
-def _dataset(deal: Deal, container: bytes | None = None, **spec: Any) -> Deal:
-    return Deal.make(deal.bundle, deal.keys, container=container, spec=spec)
-
-
-def _other_dataset_key(deal: Deal) -> Deal:
-    envelope = sealing.seal_dataset_key(deal.keys.encryption.public, bytes(32), deal.task.digest())
-    return replace(deal, dataset_envelope=envelope)
-
-
-def _for_another_task(deal: Deal) -> Deal:
-    envelope = sealing.seal_dataset_key(deal.keys.encryption.public, deal.dataset.key, bytes(32))
-    return replace(deal, dataset_envelope=envelope)
-
-
-UNUSABLE: dict[str, tuple[Callable[[Deal], Deal], type[errors.DatasetRefused]]] = {
-    "an envelope for another task": (_for_another_task, errors.DatasetEnvelopeWrong),
-    "an envelope with another key": (_other_dataset_key, errors.DatasetEnvelopeWrong),
-    "an envelope of noise": (lambda d: replace(d, dataset_envelope=bytes(1168)), errors.DatasetEnvelopeWrong),
-    "no container": (lambda d: _dataset(d, b"noise" * 20), errors.DatasetMalformed),
-    "another number of samples": (lambda d: _dataset(d, samples=39), errors.DatasetMismatch),
-    "labels below zero": (
-        lambda d: _dataset(d, pack(examples()[0], examples()[1] - 9, name="x")),
-        errors.DatasetMismatch,
-    ),
-}
-
-
-@pytest.mark.parametrize("name", UNUSABLE)
-async def test_providers_fault_is_signed_as_unusable(name: str, bench: Bench, forge: Forge, deal: Deal) -> None:
-    change, refusal = UNUSABLE[name]
-    faulty = change(deal)
-    signed = await run(bench, forge, faulty)
-    assert signed.result.outcome is Outcome.UNUSABLE
-    assert signed.reason == refusal.code
-    report_of(faulty, signed).verify(signed.signature)
-
-
-async def test_plaintext_of_another_digest_is_the_providers_fault(bench: Bench, forge: Forge, deal: Deal) -> None:
-    ciphertext = stream.encrypt(deal.dataset.key, pack(examples()[0], examples(10)[1], name="swapped"))
-    found = replace(deal.dataset.digests, ciphertext=digests.sha256(ciphertext))
-    task = replace(deal.task, dataset=found)
-    order = replace(deal.order, task=task.digest())
-    public = deal.keys.encryption.public
-    faulty = replace(
-        deal,
-        task=task,
-        order=order,
-        dataset=replace(deal.dataset, digests=found, ciphertext=ciphertext),
-        model_envelope=sealing.seal_model(public, deal.key, deal.secret, order.digest()),
-        dataset_envelope=sealing.seal_dataset_key(public, deal.dataset.key, task.digest()),
-    )
-    signed = await run(bench, forge, faulty)
-    assert (signed.result.outcome, signed.reason) == (Outcome.UNUSABLE, errors.DatasetUndecryptable.code)
-
-
-@pytest.mark.parametrize("file", ["model", "dataset", "model_envelope", "dataset_envelope"])
-async def test_host_that_brings_other_bytes_gets_no_signature(
-    file: str, bench: Bench, forge: Forge, deal: Deal
-) -> None:
-    with pytest.raises(errors.HostBytesRefused):
-        await run(bench, forge, deal, **{file: b"something else"})
-
-
 async def test_refused_ticket_signs_nothing(bench: Bench, forge: Forge, deal: Deal) -> None:
     with pytest.raises(errors.TicketNonceUnknown):
         await bench.run(forge.ticket(deal.payload(), bytes(32)), deal.files())
 
 
 # --- the process that runs models ------------------------------------------------------------------------------------
+
+
+def _with_model(model: bytes) -> Callable[[Deal], Deal]:
+    return lambda deal: with_ciphertext(deal, stream.encrypt(deal.key, model, chunk_size=1024))
 
 
 async def test_hostile_model_fails_and_the_next_one_runs(bench: Bench, forge: Forge, deal: Deal) -> None:
@@ -341,6 +201,26 @@ async def test_worker_can_write_no_file(tmp_path: Any) -> None:
     finally:
         runner._COMMAND = previous
     assert not target.exists() or target.read_bytes() == b""
+
+
+async def test_worker_has_no_network_and_starts_no_program() -> None:
+    program = (
+        "import goldengrain.enclave.worker as w, os, socket, subprocess, sys\n"
+        "from goldengrain.enclave.errors import ModelNotRunnable\n"
+        "def call(*a):\n    found = []\n"
+        "    tries = (socket.socket, lambda: subprocess.run(['true']), lambda: os.execv('/bin/true', ['true']))\n"
+        "    for attempt in tries:\n"
+        "        try:\n            attempt()\n        except OSError as error:\n            found.append(error.errno)\n"
+        "    raise ModelNotRunnable(str(found))\n"
+        "w.open_model = call\nsys.exit(w.main())\n"
+    )
+    previous, runner._COMMAND = runner._COMMAND, (runner.sys.executable, "-c", program)
+    try:
+        async with Runner() as workers:
+            with pytest.raises(errors.ModelNotRunnable, match=r"\[1, 1, 1\]"):
+                await workers.run(b"x", INTERFACE, LIMITS, np.zeros((1, 4), np.float32))
+    finally:
+        runner._COMMAND = previous
 
 
 async def test_several_models_run_one_after_another(workers: Runner) -> None:

@@ -14,6 +14,7 @@ from goldengrain.enclave.engine import run_model
 from goldengrain.enclave.errors import EngineMissing
 from goldengrain.enclave.models.datasets import load
 from goldengrain.enclave.models.export import from_torch, weights_to_onnx
+from goldengrain.enclave.runner import Runner
 from goldengrain.enclave.weights import pack_weights
 from tests.conftest import need
 
@@ -93,6 +94,15 @@ def test_a_network_trained_on_digits_scores_the_same_in_both_engines() -> None:
     twin = weights_to_onnx(packed, data.interface)
     assert (ours == run_model(twin, data.interface, LIMITS, data.test.inputs).argmax(axis=1)).all()
     assert (ours == data.test.labels).mean() > 0.85
+
+
+@pytest.mark.check
+async def test_confined_worker_runs_weights_like_any_model() -> None:
+    config, data = CONFIGS["lenet"], net("lenet")
+    given = inputs(config, samples=300)
+    async with Runner() as workers:
+        outputs = await workers.run(data, interface(config), LIMITS, given)
+    assert (outputs == run_model(data, interface(config), LIMITS, given)).all()
 
 
 @pytest.mark.check
