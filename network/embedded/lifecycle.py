@@ -81,8 +81,8 @@ class LifecycleState(Protocol):
     def hashes(self, msp_id: str) -> HashState:
         """Hashes of an organisation's private state."""
 
-    def private_names(self, msp_id: str) -> list[str]:
-        """`NAME#SEQUENCE` of everything that the peer's own organisation has approved."""
+    def approvals(self, msp_id: str) -> dict[str, bytes]:
+        """Metadata of everything that the peer's own organisation has approved, by `NAME#SEQUENCE`."""
 
     def public_names(self) -> list[str]:
         """Names of all committed definitions."""
@@ -247,9 +247,9 @@ class Lifecycle:
     ) -> Message:
         private = state.private(self._msp_id)
         result = lifecycle_pb2.QueryApprovedChaincodeDefinitionsResult()
-        for entry in state.private_names(self._msp_id):
+        for entry, metadata in state.approvals(self._msp_id).items():
             name, sequence = entry.rsplit("#", 1)
-            approved = read_parameters(private, name, int(sequence))
+            approved = read_parameters(private, name, int(sequence), metadata)
             if approved is not None:
                 result.approved_chaincode_definitions.add(
                     name=name,

@@ -152,9 +152,9 @@ def read_sequence(state: ReadState, name: str) -> int:
     return db_pb2.StateData.FromString(raw).Int64 if raw else 0
 
 
-def read_fields(state: ReadState, namespace: str, name: str) -> dict[str, bytes] | None:
-    """Read all fields of a structure; None if it doesn't exist."""
-    raw = state.get(metadata_key(namespace, name))
+def read_fields(state: ReadState, namespace: str, name: str, metadata: bytes | None = None) -> dict[str, bytes] | None:
+    """Read all fields of a structure, whose metadata may be known already; None if it doesn't exist."""
+    raw = state.get(metadata_key(namespace, name)) if metadata is None else metadata
     if raw is None:
         return None
     names = db_pb2.StateMetadata.FromString(raw).fields
@@ -169,9 +169,9 @@ def read_definition(state: ReadState, name: str) -> Definition | None:
     return _definition(db_pb2.StateData.FromString(fields["Sequence"]).Int64, fields)
 
 
-def read_parameters(state: ReadState, name: str, sequence: int) -> Definition | None:
-    """Read what an organisation has approved for that sequence; None if it has not."""
-    fields = read_fields(state, NAMESPACES, private_name(name, sequence))
+def read_parameters(state: ReadState, name: str, sequence: int, metadata: bytes | None = None) -> Definition | None:
+    """Read what an organisation has approved for that sequence; None if it has not. `metadata`: see `read_fields`."""
+    fields = read_fields(state, NAMESPACES, private_name(name, sequence), metadata)
     return None if fields is None else _definition(sequence, fields)
 
 

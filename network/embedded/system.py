@@ -235,17 +235,17 @@ class _SimulatedLifecycleState:
         """Hashes of private state."""
         return _HashedState(self._simulator, implicit_collection(msp_id))
 
-    def private_names(self, msp_id: str) -> list[str]:
-        """Names of approvals; read beside the transaction, whose read set lists the keys that are read of each."""
+    def approvals(self, msp_id: str) -> dict[str, bytes]:
+        """Approvals; read beside the transaction, since ranges of private keys are in no read set."""
         prefix = f"{NAMESPACES}/metadata/"
         simulator = self._channel.simulator("", self._msp_id)
         try:
             records = simulator.private_range(LIFECYCLE, implicit_collection(msp_id), prefix, prefix + "\U0010ffff")
-            names = []
+            found = {}
             while (record := records.next()) is not None:
-                names.append(record.key.removeprefix(prefix))
+                found[record.key.removeprefix(prefix)] = record.value
             records.close()
-            return names
+            return found
         finally:
             simulator.done()
 
