@@ -192,7 +192,7 @@ ARGUMENTS: Mapping[str, Mapping[str, Value]] = MappingProxyType(
         # the consortium's
         "Propose": {
             "proposal": NEEDED,  # its name from now on
-            "policy": None,  # what is to differ from the policy in force when it is proposed: names of VOTABLE
+            "policy": {},  # what is to differ from the policy in force when it is proposed: names of VOTABLE
             "revoke": None,  # or the enclave to revoke
         },
         "Vote": {"proposal": NEEDED},
