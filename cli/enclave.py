@@ -20,6 +20,7 @@ from goldengrain.cli.agent import stopped_by_signals
 from goldengrain.cli.agents.agent import Agent
 from goldengrain.cli.agents.duty import Kind, Notice
 from goldengrain.cli.agents.operator import Operator
+from goldengrain.cli.collateral import collateral
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.enclave_process import EnclaveHost, EnclaveKeeper, attach, folder_of
 from goldengrain.cli.errors import CommandLineError, FileRefused
@@ -41,7 +42,38 @@ _LOOK_S = 0.1
 
 @click.group(cls=Group)
 def enclave() -> None:
-    """Run enclaves, register them, judge quotes."""
+    """Run enclaves, register them, build them for Gramine, judge quotes, keep collateral."""
+
+
+enclave.add_command(collateral)
+
+
+@command(enclave, example="goldengrain enclave build enclave-build --jobs 2")
+@click.argument("output", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Jobs at once.")
+@click.option("--memory", type=click.IntRange(64, 1 << 20), default=512, show_default=True, help="MiB a job may need.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=7400, show_default=True, help="Port on 127.0.0.1.")
+def build(context: click.Context, output: Path, jobs: int, memory: int, port: int) -> None:
+    """Build the enclave for Gramine: gather and hash what is measured, render the manifest.
+
+    Then `gramine-manifest` and `gramine-sgx-sign`, as docs/enclave.md says. The same installation gives the same build.
+    """
+    from goldengrain.cli.gramine.build import MANIFEST, Terms
+    from goldengrain.cli.gramine.build import build as built_into
+    from goldengrain.cli.gramine.inputs import inputs
+
+    terms = Terms(jobs, memory * 1024**2, port)
+    with console(context).status("gathering and hashing"):
+        built = built_into(output, inputs(), terms)
+    value = {
+        "folder": str(output),
+        "manifest": built.manifest,
+        "digest": built.digest,
+        "files": len(built.files),
+        "threads": terms.threads,
+        "enclave_size": terms.enclave_size,
+    }
+    emit(context, value, [f"{len(built.files)} files, digest {built.digest}", f"manifest: {output / MANIFEST}"])
 
 
 @command(enclave, example="goldengrain enclave run org2 --as operator@org2.example.com")

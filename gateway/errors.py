@@ -28,6 +28,11 @@
         │   ├── StoreRefused         STORE_REFUSED          the caller's organisation or role may not do this
         │   ├── QuotaExceeded        QUOTA_EXCEEDED         the organisation's share of the store is full
         │   └── UploadBusy           UPLOAD_BUSY            the same upload is under way elsewhere
+        ├── PccsError                PCCS                   collateral that can't be had from a caching service
+        │   ├── PccsUnreachable      PCCS_UNREACHABLE       no answer: try again, or another service
+        │   ├── PccsUnknownPlatform  PCCS_UNKNOWN_PLATFORM  the service knows nothing of this FMSPC
+        │   ├── PccsRefused          PCCS_REFUSED           another status than 200, or no URL of a service
+        │   └── PccsMalformed        PCCS_MALFORMED         an answer that is not what the API says
         └── MarketClientError        MARKET_CLIENT
             ├── InsufficientCoins    INSUFFICIENT_COINS
             └── WaitTimeout          WAIT_TIMEOUT
@@ -334,3 +339,33 @@ def from_rpc(kind: type[E_], error: grpc.aio.AioRpcError, transaction_id: str | 
     return kind(
         f"{said}. {hint}" if hint else said, transaction_id=transaction_id, grpc_code=error.code(), details=details
     )
+
+
+class PccsError(GatewayError):
+    """Collateral can't be had from a caching service (PCCS)."""
+
+    code = "PCCS"
+
+
+class PccsUnreachable(PccsError):
+    """No answer, or none within the timeout: try again, or name another service."""
+
+    code = "PCCS_UNREACHABLE"
+
+
+class PccsUnknownPlatform(PccsError):
+    """The service knows nothing of this FMSPC."""
+
+    code = "PCCS_UNKNOWN_PLATFORM"
+
+
+class PccsRefused(PccsError):
+    """The service answers with another status than 200, or what is named is no service's URL."""
+
+    code = "PCCS_REFUSED"
+
+
+class PccsMalformed(PccsError):
+    """The service's answer is not what its API says."""
+
+    code = "PCCS_MALFORMED"

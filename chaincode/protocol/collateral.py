@@ -102,7 +102,7 @@ def parse(text: str) -> Any:
 
 def read_collateral(text: str, root: bytes, at: int) -> Collateral:
     """Verify collateral under a root (DER) at a time; raises the refusals that the module names."""
-    collateral = _examine(text, root)
+    collateral = examine(text, root)
     if collateral.issued > at:
         raise CollateralOfTheFuture(f"issued at {collateral.issued}, it is {at}; check the clock")
     if collateral.expires < at:
@@ -111,8 +111,11 @@ def read_collateral(text: str, root: bytes, at: int) -> Collateral:
 
 
 @lru_cache(maxsize=16)
-def _examine(text: str, root: bytes) -> Collateral:
-    """Run the checks 1 to 3, which depend on no time: the same collateral serves many quotes."""
+def examine(text: str, root: bytes) -> Collateral:
+    """Run the checks 1 to 3, which depend on no time: the same collateral serves many quotes.
+
+    For telling how collateral stands; what relies on it calls `read_collateral`.
+    """
     fields = _fields(text)
     missing = [name for name in FIELDS if not fields[name]]
     if missing:
