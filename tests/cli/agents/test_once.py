@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,35 @@ def test_a_claim_without_a_report_lapses_by_its_operators_own_hand(enclaves: Fol
     told = market.attempt("agent", "operator", "org3", "--once", "--as", OPERATORS[2]).value
     assert "Lapse" in commands(told)
     assert state_of(market, offer) == "stored"
+
+
+def test_enclaves_that_were_left_out_get_their_envelopes_before_a_claim(enclaves: Folder, model: Path) -> None:
+    """As if the enclave had been unfit while the model was sealed: it holds the test set, but not the model's key."""
+    market = enclaves
+    operator(market, 1)
+    task = opened(market, "--seed", 25)
+    sealed = market("model", "seal", model, "--task", task, "--as", DEVELOPER, "--provider-may-operate")["offer"]
+    file = market.home / "secrets" / "offers" / f"{sealed}.json"
+    secret = json.loads(file.read_text())
+    assert len(secret["command"]["envelopes"]) == 2
+    del secret["command"]["envelopes"][0]
+    file.write_text(json.dumps(secret))
+    market("offer", "submit", sealed, "--as", DEVELOPER)
+    assert commands(developer(market)) == ["Rewrap"]
+    assert commands(developer(market)) == []
+    told = json.loads(market("tx", "evaluate", "GetOffer", json.dumps({"offer": sealed}))["result"])
+    assert len(told["envelopes"]) == 2
+
+
+def test_the_best_offer_is_awarded_after_b_and_sold(enclaves: Folder, model: Path) -> None:
+    market = enclaves
+    offer = offered(market, opened(market, "--seed", 26, "--award", "best", "--slots", 1), model)
+    provider(market)
+    operator(market)
+    assert state_of(market, offer) == "leading"
+    waiting = next(one for one in developer(market)["waiting"] if one["command"] == "AwardOffer")
+    market("network", "advance", waiting["due_in_s"] + 1)
+    assert "AwardOffer" in commands(provider(market))
+    assert "Reveal" in commands(developer(market))
+    assert "Acknowledge" in commands(provider(market))
+    assert market("credits", "balance", "--all")["conserved"] is True
