@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import queue
 import random
+import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.cli.agents.conftest import DEVELOPER, OPERATORS, OTHER, PROVIDER
 from tests.cli.agents.processes import AgentProcess
-from tests.cli.market.running import Folder
+from tests.cli.market.running import COMMAND, Folder
 
 pytestmark = [pytest.mark.check, pytest.mark.timeout(180)]
 SIDES = (
@@ -75,33 +78,62 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.5)
 
 
+@contextmanager
+def steps(market: Folder) -> Iterator[queue.SimpleQueue[str]]:
+    """The names of the contract's events, as they come."""
+    names: queue.SimpleQueue[str] = queue.SimpleQueue()
+    command = [*COMMAND, "--json", "--home", str(market.home), "events", "follow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+
+        def read() -> None:
+            for line in process.stdout or ():
+                names.put(json.loads(line)["event"])
+
+        reading = threading.Thread(target=read)
+        reading.start()
+        try:
+            yield names
+        finally:
+            process.terminate()
+            reading.join()
+
+
 def test_agents_killed_at_random_moments_finish_what_is_owed(market: Folder, model: Path, tmp_path: Path) -> None:
+    """Each is killed at any time, and those who owe the next step of a swap at a random moment of it."""
     seed = random.SystemRandom().randrange(2**32)
     print("seed", seed)  # shown where this fails
     dice = random.Random(seed)
-    task, offers = offers_for(market, model, 31)
-    with processes(market, tmp_path) as agents:
+    with steps(market) as events, processes(market, tmp_path) as agents:
+        provider, operators = agents[:1], agents[3:]
+        owing = {"SubmitOffer": provider, "Receipt": operators, "Claim": operators, "Reveal": provider}
+        owing["SubmitReport"] = agents[1:3]
         ends = dict.fromkeys(range(len(agents)), 0.0)
+        made = [offers_for(market, model, seed) for seed in (31, 32)]
         while sum(one.kills for one in agents) < KILLS:
+            with suppress(queue.Empty):
+                for one in owing.get(events.get(timeout=0.02), ()):
+                    number = agents.index(one)
+                    ends[number] = min(ends[number], time.monotonic() + dice.uniform(0.0, 0.5))
             for number, one in enumerate(agents):
                 if time.monotonic() >= ends[number]:
                     one.kill()
                     one.start()
-                    ends[number] = time.monotonic() + dice.uniform(0.05, 3.0)
-            time.sleep(0.02)
+                    ends[number] = time.monotonic() + dice.uniform(0.5, 4.0)
+        offers = [offer for _, found in made for offer in found]
         wait_for(lambda: is_over(market, offers))
         assert [one.stop() for one in agents] == [0] * len(agents)
     for one in offers:
         assert (market.home / "bought" / f"{one}.onnx").read_bytes() == model.read_bytes()
-    finish(market, task)
+    assert [path.name for path in (market.home / "bought").iterdir() if path.suffix != ".onnx"] == [".lock"]
+    finish(market, [task for task, _ in made])
 
 
-def finish(market: Folder, task: str) -> None:
+def finish(market: Folder, tasks: list[str]) -> None:
     """After B + G the rest of the budget comes back and the test set is opened; nothing is left in escrow."""
     waiting = market("agent", "provider", "--once", "--as", PROVIDER)["waiting"]
     market("network", "advance", max(one["due_in_s"] for one in waiting) + 1)
     market("agent", "provider", "--once", "--as", PROVIDER)
-    assert {one["amount"] for one in market("task", "show", task)["slots"]} == {0}
+    assert {one["amount"] for task in tasks for one in market("task", "show", task)["slots"]} == {0}
     supply = market("credits", "balance", "--all")
     assert supply["conserved"] is True
 
@@ -110,7 +142,7 @@ def test_two_of_each_agent_at_once_do_no_harm(market: Folder, model: Path, tmp_p
     with processes(market, tmp_path, times=2) as agents:
         for one in agents:
             one.start()
-        task, offers = offers_for(market, model, 32)
+        task, offers = offers_for(market, model, 33)
         wait_for(lambda: is_over(market, offers))
         assert [one.stop() for one in agents] == [0] * len(agents)
         said = [notice for one in agents for notice in one.notices()]
@@ -118,4 +150,4 @@ def test_two_of_each_agent_at_once_do_no_harm(market: Folder, model: Path, tmp_p
     once = ("Receipt", "Claim", "SubmitReport", "Reveal", "Acknowledge")
     assert [done[name, offer] for offer in offers for name in once] == [1] * len(offers) * len(once)
     assert [one for one in said if one["event"] in ("failed", "warning", "missed")] == []
-    finish(market, task)
+    finish(market, [task])
