@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from goldengrain.chaincode.protocol import canonical, digests, quotes, signatures
@@ -49,6 +50,7 @@ from goldengrain.gateway.wallet import Wallet
 from goldengrain.network import lifecycle, runtime
 from goldengrain.network.home import Home
 from goldengrain.network.ports import free_port
+from goldengrain.network.topology import Topology
 
 CONTRACT = "golden-grain"
 MODULE = "goldengrain.chaincode.market"
@@ -95,8 +97,11 @@ class MarketBench:
     enclaves: list[Enclave]
     contract_pid: int
     network_pid: int
+    contract_address: str = ""
     piles: dict[bytes, list[str]] = field(default_factory=dict)
     conflicts: int = 0
+    wait_for_peers: bool = False
+    """Whether a command is done only once every organisation's peer has it: real peers commit at different moments."""
     _numbers: int = 0
 
     def number(self) -> int:
@@ -117,7 +122,11 @@ class MarketBench:
 
     async def _mint(self, outputs: list[Output]) -> None:
         proposed = await self.admins[0].consortium.propose_mint(outputs)
+        if self.wait_for_peers:
+            await everywhere(self.users, proposed)
         voted = await self.admins[1].consortium.vote(proposed.answer["proposal"])
+        if self.wait_for_peers:
+            await everywhere(self.users, voted)
         for index, output in enumerate(outputs):
             self.piles.setdefault(output.owner, []).append(coin_id(voted.transaction_id, index))
 
@@ -126,7 +135,10 @@ class MarketBench:
         with named_refusals():
             result = await who.network.contract(CONTRACT).submit(*command.to_args())
         answer = canonical.loads(result.payload, 1 << 16) if result.payload else {}
-        return Committed(command.function(), result.transaction_id, result.block, result.code, answer)
+        committed = Committed(command.function(), result.transaction_id, result.block, result.code, answer)
+        if self.wait_for_peers:
+            await everywhere(self.users, committed)
+        return committed
 
     def opening(self, slots: int = 1, coins: tuple[str, ...] = ()) -> c.OpenTask:
         """Terms of a task that no other has."""
@@ -303,6 +315,17 @@ def _policy(root: bytes, operators: tuple[bytes, ...]) -> Policy:
     )
 
 
+async def everywhere(users: list[Market], committed: Committed) -> None:
+    """Wait until every user's peer has a transaction's block."""
+    for user in users:
+        for _ in range(1_000):
+            if await user.network.height() > committed.block:
+                break
+            await asyncio.sleep(0.02)
+        else:
+            raise RuntimeError(f"a peer has no block {committed.block} after 20 s")
+
+
 def start_contract(home: Home, address: str, package_id: str, module: str = MODULE) -> subprocess.Popen[bytes]:
     """Start the contract's process and wait until it serves."""
     command = [sys.executable, "-m", module, "--address", address, "--package-id", package_id]
@@ -323,11 +346,16 @@ def stop_contract(server: subprocess.Popen[bytes]) -> None:
 
 
 @asynccontextmanager
-async def open_market(coins: int) -> AsyncIterator[MarketBench]:
-    """Bring up a network in a temporary folder with a founded market on it; `coins` for each account."""
+async def open_market(
+    coins: int, *, kind: str = "embedded", topology: Topology | None = None
+) -> AsyncIterator[MarketBench]:
+    """Bring up a network in a temporary folder with a founded market on it; `coins` for each account.
+
+    `kind` is the network's runtime.
+    """
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(folder) / "home")
-        state = await asyncio.to_thread(runtime.up, home)
+        state = await asyncio.to_thread(partial(runtime.up, home, topology, runtime=kind))
         try:
             address = f"127.0.0.1:{free_port()}"
             deployment = await lifecycle.deploy(home, CONTRACT, "1", address)
@@ -335,6 +363,7 @@ async def open_market(coins: int) -> AsyncIterator[MarketBench]:
             try:
                 async with AsyncExitStack() as stack:
                     bench = await _found(home, stack, Path(folder), server.pid, state.pid)
+                    bench.wait_for_peers, bench.contract_address = kind != "embedded", address
                     await bench.mint(coins)
                     yield bench
             finally:
@@ -344,29 +373,31 @@ async def open_market(coins: int) -> AsyncIterator[MarketBench]:
 
 
 async def _found(home: Home, stack: AsyncExitStack, folder: Path, contract: int, network: int) -> MarketBench:
-    users = [await _market(home, stack, number, "User1") for number in range(3)]
-    admins = [await _market(home, stack, number, "Admin") for number in range(2)]
+    users = [await connect_user(home, stack, number, "User1") for number in range(3)]
+    admins = [await connect_user(home, stack, number, "Admin") for number in range(2)]
     clock = LedgerClock(home.clock_file)
     root = DevelopmentRoot.create(folder / "root", at=clock.now())
     platform = SimulatedPlatform(root)
     policy = _policy(root.root_der, tuple(sorted(one.account for one in users[1:])))
-    await admins[0].consortium.bootstrap(policy)
+    await everywhere(users, await admins[0].consortium.bootstrap(policy))
     root_id = digests.sha256(root.root_der)
-    await users[0].enclaves.put_collateral(root_id, platform.collateral(at=clock.now()))
+    await everywhere(users, await users[0].enclaves.put_collateral(root_id, platform.collateral(at=clock.now())))
     enclaves = [Enclave(f"enclave {number}", users[number], word(f"signing {number}")) for number in (1, 2)]
     for one in enclaves:
         account = one.operator.account
-        challenge = (await users[0].enclaves.challenge(account)).transaction_id
+        challenged = await users[0].enclaves.challenge(account)
+        await everywhere(users, challenged)
+        challenge = challenged.transaction_id
         channel, nonce = one.operator.network.channel, bytes.fromhex(challenge)
         data = quotes.report_data(channel, CONTRACT, account, nonce, one.public, one.encryption, BUNDLE)
         quote = platform.quote(data, MEASUREMENT)
-        await one.operator.enclaves.register(
-            c.RegisterEnclave(challenge, quote, root_id, platform.fmspc, one.public, one.encryption, BUNDLE)
-        )
+        registration = c.RegisterEnclave(challenge, quote, root_id, platform.fmspc, one.public, one.encryption, BUNDLE)
+        await everywhere(users, await one.operator.enclaves.register(registration))
     return MarketBench(home, clock, users, admins, policy, enclaves, contract, network)
 
 
-async def _market(home: Home, stack: AsyncExitStack, organization: int, user: str) -> Market:
+async def connect_user(home: Home, stack: AsyncExitStack, organization: int, user: str) -> Market:
+    """The market of a user of an organisation (an index), by its wallet's credentials as they are now."""
     topology = home.load_topology()
     member = topology.organizations[organization]
     profile = ConnectionProfile.load(home.connection_profile(member))
