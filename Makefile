@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 TORCH_STAMP := $(VENV)/.set-up-torch
 
-.PHONY: help setup demo test check lint types coverage format promise-mutants mutation fuzz bench-market bench-embedded bench-chaincode bench-scale bench-store bench-gas bench stubs lock clean torch
+.PHONY: help setup demo test check lint types coverage format promise-mutants mutation fuzz bench-market bench-embedded bench-chaincode bench-scale bench-store bench-gas bench-network bench stubs lock clean torch
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -79,6 +79,9 @@ bench-store: setup ## verified streaming of a large blob; fails below 500 MB/s o
 
 bench-gas: setup ## gas of the market's contract on the EVM, per command and per swap
 	$(BIN)/python -m benchmarks gas
+
+bench-network: setup ## from nothing to the first swap on Fabric's own programs, beside plain scripts
+	$(BIN)/python -m benchmarks network
 
 bench: setup ## every figure that README and docs quote
 	$(BIN)/python -m benchmarks

@@ -8,7 +8,7 @@ import json
 import sys
 from functools import partial
 
-from benchmarks import bring_up, contracts, demo, gas, market, memory, scale, store, throughput
+from benchmarks import bring_up, contracts, demo, gas, market, memory, network, scale, store, throughput
 from benchmarks.report import machine
 
 BENCHMARKS = {
@@ -21,6 +21,7 @@ BENCHMARKS = {
     "scale": scale.run,
     "store": store.run,
     "gas": gas.run,
+    "network": network.run,
 }
 
 

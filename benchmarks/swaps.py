@@ -11,7 +11,8 @@ import hashlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -43,6 +44,8 @@ from goldengrain.chaincode.protocol.ticket import Claim, Ticket
 from goldengrain.enclave.quoting.development_root import DevelopmentRoot
 from goldengrain.enclave.quoting.simulated import SimulatedPlatform
 from goldengrain.gateway.connection import ConnectionProfile
+from goldengrain.gateway.deadlines import Deadlines
+from goldengrain.gateway.errors import EndorseError
 from goldengrain.gateway.gateway import Gateway
 from goldengrain.gateway.market import Committed, Market
 from goldengrain.gateway.market.refusals import named_refusals
@@ -315,6 +318,18 @@ def _policy(root: bytes, operators: tuple[bytes, ...]) -> Policy:
     )
 
 
+async def _first(attempt: Callable[[], Awaitable[Committed]]) -> Committed:
+    """Try until the peers of a majority of organisations know each other."""
+    deadline = time.monotonic() + 90.0
+    while True:
+        try:
+            return await attempt()
+        except EndorseError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.1)
+
+
 async def everywhere(users: list[Market], committed: Committed) -> None:
     """Wait until every user's peer has a transaction's block."""
     for user in users:
@@ -362,7 +377,7 @@ async def open_market(
             server = start_contract(home, address, deployment.package_id)
             try:
                 async with AsyncExitStack() as stack:
-                    bench = await _found(home, stack, Path(folder), server.pid, state.pid)
+                    bench = await found(home, stack, Path(folder), server.pid, state.pid)
                     bench.wait_for_peers, bench.contract_address = kind != "embedded", address
                     await bench.mint(coins)
                     yield bench
@@ -372,14 +387,15 @@ async def open_market(
             await asyncio.to_thread(runtime.down, home)
 
 
-async def _found(home: Home, stack: AsyncExitStack, folder: Path, contract: int, network: int) -> MarketBench:
+async def found(home: Home, stack: AsyncExitStack, folder: Path, contract: int, network: int) -> MarketBench:
+    """Found the market and register two enclaves; waits for peers that gossip has not found yet."""
     users = [await connect_user(home, stack, number, "User1") for number in range(3)]
     admins = [await connect_user(home, stack, number, "Admin") for number in range(2)]
     clock = LedgerClock(home.clock_file)
     root = DevelopmentRoot.create(folder / "root", at=clock.now())
     platform = SimulatedPlatform(root)
     policy = _policy(root.root_der, tuple(sorted(one.account for one in users[1:])))
-    await everywhere(users, await admins[0].consortium.bootstrap(policy))
+    await everywhere(users, await _first(lambda: admins[0].consortium.bootstrap(policy)))
     root_id = digests.sha256(root.root_der)
     await everywhere(users, await users[0].enclaves.put_collateral(root_id, platform.collateral(at=clock.now())))
     enclaves = [Enclave(f"enclave {number}", users[number], word(f"signing {number}")) for number in (1, 2)]
@@ -396,12 +412,16 @@ async def _found(home: Home, stack: AsyncExitStack, folder: Path, contract: int,
     return MarketBench(home, clock, users, admins, policy, enclaves, contract, network)
 
 
-async def connect_user(home: Home, stack: AsyncExitStack, organization: int, user: str) -> Market:
+async def connect_user(
+    home: Home, stack: AsyncExitStack, organization: int, user: str, deadlines: Deadlines | None = None
+) -> Market:
     """The market of a user of an organisation (an index), by its wallet's credentials as they are now."""
     topology = home.load_topology()
     member = topology.organizations[organization]
     profile = ConnectionProfile.load(home.connection_profile(member))
     who = Wallet(home.wallet).get(f"{user}@{member.domain}")
     clock = LedgerClock(home.clock_file)
-    gateway = await stack.enter_async_context(Gateway.connect(profile.gateway(), who.identity, who.signer, clock=clock))
+    gateway = await stack.enter_async_context(
+        Gateway.connect(profile.gateway(), who.identity, who.signer, clock=clock, deadlines=deadlines)
+    )
     return Market(gateway.network(topology.channel.name))

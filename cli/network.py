@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,6 +21,7 @@ from goldengrain.cli.session import home_of
 from goldengrain.cli.stage.acts import Acts
 from goldengrain.network import lifecycle, runtime
 from goldengrain.network.collections import collection_package
+from goldengrain.network.doctor import examine
 from goldengrain.network.errors import NetworkNotRunning
 from goldengrain.network.home import Home, NetworkState, write_atomically
 from goldengrain.network.topology import Consensus, Topology, default_topology
@@ -125,6 +127,21 @@ def status(context: click.Context) -> None:
     columns = ("node", "answers", "blocks", "chaincodes", "expires")
     state = "running" if found.running else "not running; `goldengrain network up` starts it"
     emit(context, value, [table(f"Network in {home.path}: {state}", columns, rows)])
+
+
+@command(network, example="goldengrain network doctor")
+async def doctor(context: click.Context) -> None:
+    """Look for what is wrong or soon will be, and say what to do: programs, ports, certificates, nodes, clocks, disk.
+
+    Ends with exit code 1 where there is a problem.
+    """
+    found = await examine(home_of(context))
+    rows = [(one.level, one.what, one.advice) for one in found]
+    problems = sum(one.level == "problem" for one in found)
+    value = {"problems": problems, "findings": [asdict(one) for one in found]}
+    emit(context, value, [table(f"{problems or 'No'} problems", ("", "what", "what to do"), rows)])
+    if problems:
+        context.exit(1)
 
 
 @command(network, example="goldengrain network restart peer0.org1.example.com")

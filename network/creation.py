@@ -126,6 +126,11 @@ def is_network(home: Home) -> bool:
     return home.topology_file.exists() or (home.path / _UNFINISHED).exists() or home.lock_file.exists()
 
 
+def is_unfinished(home: Home) -> bool:
+    """Whether creating a network was begun in a folder and never finished."""
+    return (home.path / _UNFINISHED).exists() and not home.topology_file.exists()
+
+
 def remove_created(home: Home) -> None:
     """Undo `create` after a failure; logs stay."""
     _remove(home, (*_MADE_HERE, "ledger", "nodes"))

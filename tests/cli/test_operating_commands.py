@@ -36,6 +36,16 @@ def test_a_channels_settings_are_looked_at_and_changed(shell: Shell) -> None:
     assert shell.refused("channel", "update", "--capability", "nothing=V1") == "UPDATE_INVALID"
 
 
+def test_the_doctor_finds_nothing_wrong_and_then_a_key_that_others_may_read(shell: Shell) -> None:
+    assert shell("network", "doctor")["problems"] == 0
+    key = next((shell.home / "organizations").rglob("priv_sk"))
+    key.chmod(0o644)
+    run = shell.run("network", "doctor", "--json")
+    assert run.returncode == 1
+    assert str(key) in run.stdout
+    key.chmod(0o600)
+
+
 def test_a_change_is_passed_around_as_a_file(shell: Shell, tmp_path: Path) -> None:
     file = tmp_path / "batch.update"
     made = shell("channel", "update", "--batch-messages", "77", "--file", str(file))

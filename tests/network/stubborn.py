@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from benchmarks.swaps import COMMANDS_OF_A_SWAP, MarketBench, Swap
 from goldengrain.chaincode.protocol.errors import ContractError
 from goldengrain.chaincode.protocol.tables import OfferState
 from goldengrain.gateway.errors import GatewayError
-from goldengrain.gateway.market import Committed, Market
+from goldengrain.gateway.market import Committed
 
+T = TypeVar("T")
 S = OfferState
 _AFTER = (S.OFFERED, S.STORED, S.CLAIMED, S.LOCKED, S.SETTLED, S.SETTLED)
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 async def persist(bench: MarketBench, swap: Swap, step: int) -> Committed | None:
@@ -47,17 +49,16 @@ async def play(bench: MarketBench, swap: Swap, first: int = 0) -> list[Committed
     return [one for one in done if one is not None]
 
 
-async def ask(users: Sequence[Market], question: Callable[[Market], Awaitable[object]]) -> object:
-    """Ask any user's peer that answers."""
+async def insist(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a call until peers, which may be away or behind, take it."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
-        for user in users:
-            try:
-                return await question(user)
-            except GatewayError:
-                if time.monotonic() > deadline:
-                    raise
-        await asyncio.sleep(0.1)
+        try:
+            return await attempt()
+        except (GatewayError, ContractError):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.1)
 
 
 async def _is_done(bench: MarketBench, swap: Swap, step: int) -> bool:

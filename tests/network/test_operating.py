@@ -27,6 +27,7 @@ from benchmarks.swaps import (
 )
 from goldengrain.chaincode.protocol.tables import OfferState
 from goldengrain.gateway.audit import audit
+from goldengrain.gateway.deadlines import Deadlines
 from goldengrain.network import growth, lifecycle, runtime
 from goldengrain.network.home import Home
 from goldengrain.network.native import NativeNetwork
@@ -36,12 +37,14 @@ from goldengrain.network.ports import free_port
 from goldengrain.network.renewal import node_names, renew
 from goldengrain.network.snapshots import create_snapshot
 from goldengrain.network.topology import Orderer, Organization, Peer, Topology, default_topology
-from tests.network.stubborn import persist, play
+from tests.network.stubborn import PATIENCE_S, insist, persist, play
 
 pytestmark = [pytest.mark.check, pytest.mark.fabric, pytest.mark.timeout(600)]
 
 NODES = ("gateway peer", "another peer", "leading orderer")
 WAYS = ("killed", "stopped")
+IMPATIENT = Deadlines(endorse=10.0, commit=4.0)
+"""What an orderer took and lost when it was killed never commits; the swap's next try finds out."""
 
 
 @pytest.fixture
@@ -61,21 +64,18 @@ class Load:
 
     async def run(self) -> None:
         while not self.ending:
-            task = await _task(self.bench)
+            task = await insist(partial(self.bench.open_task, slots=2))
             pair = [Swap(self.bench, task, organization, organization - 1) for organization in (1, 2)]
             self.swaps += pair
             for committed in await asyncio.gather(*(play(self.bench, swap) for swap in pair)):
                 self.told += [one.transaction_id for one in committed]
 
-
-async def _task(bench: MarketBench):  # type: ignore[no-untyped-def]  # a Task, opened for certain
-    for attempt in itertools.count():
-        try:
-            return await bench.open_task(slots=2)
-        except Exception:
-            if attempt > 300:
-                raise
-            await asyncio.sleep(0.2)
+    async def some_more(self) -> None:
+        """Wait for swaps that began after now."""
+        started = len(self.swaps)
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self.swaps) < started + 4:  # noqa: ASYNC110 - a count, not an event
+                await asyncio.sleep(0.1)
 
 
 @asynccontextmanager
@@ -112,7 +112,11 @@ async def _leader(home: Home) -> str:
 async def test_each_swap_ends_settled_whichever_node_is_killed_or_stopped_at_whichever_step(topology: Topology) -> None:
     """36 scenarios: each of the six commands, three kinds of node, two ways to go."""
     scenarios = list(itertools.product(range(COMMANDS_OF_A_SWAP), NODES, WAYS))
-    async with open_market(coins=6 * len(scenarios), kind="native", topology=topology) as bench:
+    async with (
+        open_market(coins=6 * len(scenarios), kind="native", topology=topology) as bench,
+        AsyncExitStack() as stack,
+    ):
+        await _reconnect(bench, stack)
         network = NativeNetwork(bench.home)
         await network.attach()
         tasks = [await bench.open_task() for _ in scenarios]
@@ -137,6 +141,7 @@ async def test_each_swap_ends_settled_whichever_node_is_killed_or_stopped_at_whi
 async def test_a_network_is_operated_on_while_swaps_run(topology: Topology) -> None:
     async with open_market(coins=600, kind="native", topology=topology) as bench, AsyncExitStack() as stack:
         home = bench.home
+        await _reconnect(bench, stack)
         before = (await bench.users[0].supply()).minted
         async with under_load(bench) as load:
             await growth.add_organization(home, Organization("Org4", "Org4MSP", "org4.example.com"))
@@ -163,9 +168,7 @@ async def test_a_network_is_operated_on_while_swaps_run(topology: Topology) -> N
             module = "tests.network.next_contract"
             server = await asyncio.to_thread(start_contract, home, address, upgraded.package_id, module)
             stack.callback(stop_contract, server)
-            settled = len(load.swaps)
-            while len(load.swaps) < settled + 4:
-                await asyncio.sleep(0.1)
+            await load.some_more()
         await require_settled(bench, load.swaps, load.told)
         assert len(load.swaps) >= 8
         supply = await bench.users[0].supply()
@@ -187,28 +190,18 @@ async def _vote_for_the_new_member(bench: MarketBench) -> None:
         previous_bundle=BUNDLE,
         previous_bundle_sunset=bench.clock.now() + 100_000,
     )
-    proposed = await _stubborn(partial(bench.admins[0].consortium.propose_policy, policy))
-    await _stubborn(partial(bench.admins[1].consortium.vote, proposed.transaction_id))
-
-
-async def _stubborn(attempt):  # type: ignore[no-untyped-def]  # a call, repeated until peers agree
-    for number in itertools.count():
-        try:
-            return await attempt()
-        except Exception:
-            if number > 100:
-                raise
-            await asyncio.sleep(0.1)
+    proposed = await insist(partial(bench.admins[0].consortium.propose_policy, policy))
+    await insist(partial(bench.admins[1].consortium.vote, proposed.transaction_id))
 
 
 async def _reconnect(bench: MarketBench, stack: AsyncExitStack) -> None:
-    """Everybody comes back with the renewed certificate, as the same account."""
-    renewed = [await connect_user(bench.home, stack, number, "User1") for number in range(3)]
+    """Everybody comes back, with a renewed certificate or not, as the same account."""
+    renewed = [await connect_user(bench.home, stack, number, "User1", IMPATIENT) for number in range(3)]
     assert [one.account for one in renewed] == [one.account for one in bench.users]
     for enclave in bench.enclaves:
         enclave.operator = renewed[bench.users.index(enclave.operator)]
     bench.users[:] = renewed
-    bench.admins[:] = [await connect_user(bench.home, stack, number, "Admin") for number in range(2)]
+    bench.admins[:] = [await connect_user(bench.home, stack, number, "Admin", IMPATIENT) for number in range(2)]
 
 
 def _renew_everything(home: Home) -> None:

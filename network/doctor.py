@@ -1,0 +1,180 @@
+"""Look a network over: what is wrong or soon will be, and what to do about it. Nothing is changed.
+
+Programs and their release, a folder that is half made, ports that others took, certificates that expire, keys that
+others may read, nodes that ended or are behind, clocks that differ, the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+from .creation import is_network, is_unfinished
+from .errors import FabricProgramsMissing, FabricTooOld, NetworkError
+from .home import Home
+from .nodes import ProcessRunner, recorded_nodes
+from .ports import is_free
+from .programs import find_programs
+from .renewal import node_names
+from .runtime import is_running, query_status, runtime_of
+from .status import NetworkStatus, first_expiry
+from .topology import LOOPBACK, Topology
+
+Level = Literal["good", "warning", "problem"]
+SOON = timedelta(days=30)
+SKEW_S = 2.0
+LEAST_FREE = 1024**3
+_BEHIND = 10
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: how it stands, and, unless it is good, what to do."""
+
+    level: Level
+    what: str
+    advice: str = ""
+
+
+async def examine(home: Home, *, now: datetime | None = None) -> list[Finding]:
+    """Look a network's folder over, and its nodes where it runs.
+
+    Args:
+        home: the folder; one without a network is looked at as the place of a future one.
+        now: what time it is.
+
+    """
+    now = now or datetime.now(UTC)
+    found = [await _programs(needed=home.nodes.exists()), _disk(home)]
+    if is_unfinished(home):
+        advice = "`goldengrain network up` clears it away and starts afresh"
+        return [*found, Finding("problem", f"{home.path} holds a network that was never finished", advice)]
+    if not is_network(home):
+        return [*found, Finding("good", f"no network in {home.path} yet", "")]
+    try:
+        topology = home.load_topology()
+    except NetworkError as error:
+        return [*found, Finding("problem", str(error), "restore topology.yaml, or `goldengrain network destroy`")]
+    found += _certificates(home, topology, now)
+    found += _keys(home)
+    if not is_running(home):
+        return [*found, *_ports(topology), Finding("warning", "the network does not run", "`goldengrain network up`")]
+    status = await query_status(home)
+    return [*found, *_nodes(home, status), *await asyncio.to_thread(lambda: list(_clocks(home, topology)))]
+
+
+async def _programs(*, needed: bool) -> Finding:
+    try:
+        programs = await find_programs()
+    except FabricTooOld as error:
+        return Finding("problem" if needed else "warning", str(error), "fetch Fabric 3 (2.5 does, without SmartBFT)")
+    except FabricProgramsMissing as error:
+        if not needed:
+            return Finding("good", "Fabric's own programs are not here; the embedded runtime needs none")
+        return Finding("problem", str(error), "set FABRIC_BIN to the folder with Fabric's peer and orderer")
+    release = ".".join(map(str, programs.version)) if programs.version != (0, 0) else "a development build"
+    return Finding("good", f"Fabric's programs in {programs.peer.parent}: {release}")
+
+
+def _disk(home: Home) -> Finding:
+    place = next(path for path in (home.path.absolute(), *home.path.absolute().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    text = f"{free / 1024**3:.1f} GiB free for {home.path}"
+    if free >= LEAST_FREE:
+        return Finding("good", text)
+    return Finding("problem", text, "make room: peers and orderers stop when they can't write a block")
+
+
+def _certificates(home: Home, topology: Topology, now: datetime) -> Iterator[Finding]:
+    """Nodes' and users' certificates that have expired or soon will."""
+    soon = 0
+    for owner in topology.everyone:
+        users = sorted(path.name.partition("@")[0] for path in (home.organization(owner) / "users").glob("[!.]*"))
+        for name in [*users, *node_names(home, owner)]:
+            folders = [home.user(owner, name), *home.organization(owner).glob(f"*/{name}")]
+            expiry = next((found for folder in folders if (found := first_expiry(folder))), None)
+            if expiry is None or expiry > now + SOON:
+                continue
+            soon += 1
+            level: Level = "problem" if expiry <= now else "warning"
+            word = "expired" if expiry <= now else "expires"
+            advice = f"`goldengrain identity renew {owner.name} {name}`"
+            yield Finding(level, f"the certificate of {name} of {owner.name} {word} on {expiry:%Y-%m-%d}", advice)
+    if not soon:
+        yield Finding("good", f"no certificate expires within {SOON.days} days")
+
+
+def _keys(home: Home) -> Iterator[Finding]:
+    """Private keys that others than their owner may read."""
+    keys = [*home.organizations.rglob("priv_sk"), *home.organizations.rglob("*.key"), *home.wallet.glob("*.id")]
+    loose = [path for path in keys if path.stat().st_mode & 0o077]
+    if loose:
+        text = f"{len(loose)} private keys can be read by others, the first: {loose[0]}"
+        yield Finding("problem", text, f"chmod 600 {loose[0]}, and ask who read it")
+    else:
+        yield Finding("good", f"{len(keys)} private keys are their owner's only")
+
+
+def _ports(topology: Topology) -> Iterator[Finding]:
+    taken = 0
+    nodes = [
+        (peer.host(owner), (peer.port, peer.operations_port, peer.chaincode_port)) for owner, peer in topology.peers()
+    ]
+    nodes += [(one.host(owner), (one.port, one.admin_port, one.operations_port)) for owner, one in topology.orderers()]
+    for host, ports in nodes:
+        for port in ports:
+            if port and not is_free(port):
+                taken += 1
+                advice = f"stop the program that has it: `ss -ltnp 'sport = :{port}'` names it"
+                yield Finding("problem", f"port {port} of {host} is in use by another program", advice)
+    if not taken:
+        yield Finding("good", "all ports are free")
+
+
+def _nodes(home: Home, status: NetworkStatus) -> Iterator[Finding]:
+    ended = {node.name for node in recorded_nodes(home) if not ProcessRunner().is_alive(node)}
+    newest = max((node.height or 0 for node in status.nodes), default=0)
+    bad = 0
+    for node in status.nodes:
+        if node.answering and (node.height is None or node.height >= newest - _BEHIND):
+            continue
+        bad += 1
+        if node.answering:
+            advice = f"it catches up by itself; if not, `goldengrain network logs {node.name}` says why"
+            yield Finding("warning", f"{node.name} has {node.height} of {newest} blocks", advice)
+            continue
+        word = "has ended" if node.name in ended else "does not answer"
+        advice = f"`goldengrain network logs {node.name}`, then `goldengrain network restart {node.name}`"
+        yield Finding("problem", f"{node.name} {word}", advice)
+    if not bad:
+        yield Finding("good", f"{len(status.nodes)} nodes answer; the chain has {newest} blocks")
+
+
+def _clocks(home: Home, topology: Topology) -> Iterator[Finding]:
+    """Compare this machine's clock with what nodes' operations endpoints say; they give whole seconds."""
+    if runtime_of(home) == "embedded":
+        return
+    nodes = [(peer.host(owner), peer.operations_port) for owner, peer in topology.peers()]
+    nodes += [(orderer.host(owner), orderer.operations_port) for owner, orderer in topology.orderers()]
+    looked = worst = 0.0
+    for host, port in nodes:
+        try:
+            with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/healthz", timeout=3) as answer:
+                said = parsedate_to_datetime(answer.headers["Date"])
+        except (OSError, ValueError, TypeError):
+            continue
+        looked += 1
+        difference = abs(said.timestamp() + 0.5 - time.time())
+        worst = max(worst, difference)
+        if difference > SKEW_S:
+            advice = "have both machines follow one time server (chrony, systemd-timesyncd)"
+            yield Finding("problem", f"the clock of {host} differs by {difference:.0f} s from here", advice)
+    if looked and worst <= SKEW_S:
+        yield Finding("good", f"the clocks of {looked:.0f} nodes agree with this machine's")
