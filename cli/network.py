@@ -14,7 +14,7 @@ from rich.table import Table
 from goldengrain.chaincode.protocol.clock import LedgerClock, advance
 from goldengrain.cli import contract_process, founding
 from goldengrain.cli.command import Group, command
-from goldengrain.cli.contexts import CONTRACT
+from goldengrain.cli.contexts import CONTRACT, Contexts
 from goldengrain.cli.errors import CommandLineError, FileRefused
 from goldengrain.cli.output import console, emit, table
 from goldengrain.cli.session import home_of
@@ -24,6 +24,7 @@ from goldengrain.network.collections import collection_package
 from goldengrain.network.doctor import examine
 from goldengrain.network.errors import NetworkNotRunning
 from goldengrain.network.home import Home, NetworkState, write_atomically
+from goldengrain.network.importing import import_network, read_identity
 from goldengrain.network.topology import Consensus, Topology, default_topology
 from goldengrain.network.topology_file import load_topology
 from goldengrain.network.topology_template import commented
@@ -127,6 +128,36 @@ def status(context: click.Context) -> None:
     columns = ("node", "answers", "blocks", "chaincodes", "expires")
     state = "running" if found.running else "not running; `goldengrain network up` starts it"
     emit(context, value, [table(f"Network in {home.path}: {state}", columns, rows)])
+
+
+@command(
+    network, name="import", example="goldengrain network import connection-org1.json Org1MSP --msp users/User1/msp"
+)
+@click.argument("profile", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("msp_id")
+@click.option("--msp", type=click.Path(path_type=Path, file_okay=False), help="MSP folder of who you are there.")
+@click.option("--certificate", type=click.Path(path_type=Path, dir_okay=False), help="Or your certificate, PEM …")
+@click.option("--key", type=click.Path(path_type=Path, dir_okay=False), help="… and its private key, PEM.")
+@click.option("--channel", help="Channel; the profile's only one.")
+def import_existing(
+    context: click.Context,
+    profile: Path,
+    msp_id: str,
+    msp: Path | None,
+    certificate: Path | None,
+    key: Path | None,
+    channel: str | None,
+) -> None:
+    """Use a network that others run: its connection profile (Fabric's test network's, hfc-py's) and your identity."""
+    home = home_of(context)
+    credentials, pem = read_identity(msp_id, folder=msp, certificate=certificate, key=key)
+    made = import_network(home, profile, credentials, pem, channel=channel)
+    Contexts(home).use(made.organization.lower(), identity=made.label)
+    lines = [
+        f"{made.label} acts on channel {made.channel} through {made.organization}",
+        "next: `goldengrain network status`",
+    ]
+    emit(context, asdict(made), lines)
 
 
 @command(network, example="goldengrain network doctor")

@@ -16,6 +16,7 @@ GoldenGrainError
     ├── ChannelJoinFailed           CHANNEL_JOIN_FAILED
     ├── UpdateInvalid               UPDATE_INVALID           a change of a channel's configuration that is none
     ├── UpdateRefused               UPDATE_REFUSED           orderers refuse it; most often signatures are missing
+    ├── ImportRefused               IMPORT_REFUSED           a profile or identity that no network can be used by
     ├── SnapshotFailed              SNAPSHOT_FAILED          a peer takes no snapshot, or refuses one
     ├── IdentityExists              IDENTITY_EXISTS
     ├── IdentityNotFound            IDENTITY_NOT_FOUND
@@ -129,6 +130,12 @@ class UpdateRefused(NetworkError):
     """The orderers refuse a change of a channel's configuration, or it does not take effect."""
 
     code = "UPDATE_REFUSED"
+
+
+class ImportRefused(NetworkError):
+    """A connection profile and an identity by which no network can be used."""
+
+    code = "IMPORT_REFUSED"
 
 
 class SnapshotFailed(NetworkError):

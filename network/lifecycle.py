@@ -9,6 +9,9 @@ policy, collections or `init_required` change.
 
     deployment = await deploy(home, "golden-grain", "1.0", "127.0.0.1:9999")
     print(deployment.package_id, deployment.sequence)
+
+Organisations whose Admins' keys lie elsewhere run the same there. Whoever comes last, with a majority's approvals on
+the ledger, commits; until then `Deployment.waiting_for` names who has not approved.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ class Deployment:
         sequence: of the definition, from 1.
         changed: whether anything was installed, approved or committed by this run.
         transactions: ids of the transactions that this run sent.
+        waiting_for: MSP ids of organisations that have to approve before it can be committed; none if it is.
 
     """
 
@@ -59,6 +63,7 @@ class Deployment:
     sequence: int
     changed: bool
     transactions: tuple[str, ...]
+    waiting_for: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,8 +89,9 @@ async def deploy(
     init_required: bool = False,
     collections: collection_pb2.CollectionConfigPackage | None = None,
     clock: Clock | None = None,
+    commit: bool = True,
 ) -> Deployment:
-    """Deploy a chaincode-as-a-service server for every organisation; it need not run yet.
+    """Deploy a chaincode-as-a-service server for every organisation whose Admin's key is here; it need not run yet.
 
     Args:
         home: folder of a running network.
@@ -98,6 +104,7 @@ async def deploy(
         init_required: whether its Init has to be called before any other function.
         collections: private data collections.
         clock: what time to write into the transactions; default: the network's ledger time.
+        commit: False only installs and approves, for another organisation to commit.
 
     Raises:
         PackageInvalid: for a name, version or address that peers would not accept.
@@ -114,7 +121,7 @@ async def deploy(
     definition.validation_parameter()
     topology = home.load_topology()
     async with open_members(home, topology, clock) as members:
-        return await _Deployer(topology.channel.name, members, definition, package).run()
+        return await _Deployer(topology.channel.name, members, definition, package).run(commit=commit)
 
 
 async def committed(home: Home | Path, name: str, *, clock: Clock | None = None) -> CommittedDefinition | None:
@@ -157,14 +164,16 @@ class _Deployer:
         self.transactions: list[str] = []
         self.changed = False
 
-    async def run(self) -> Deployment:
+    async def run(self, *, commit: bool) -> Deployment:
         first = self.members[0]
         before = await _query_committed(first, first.peers[0], self.channel, self.definition.name)
         sequence = self.sequence_after(before)
         await asyncio.gather(*(self.install_and_approve(member, sequence) for member in self.members))
+        waiting: list[str] = []
         if before is None or before.sequence != sequence:
-            await self.commit(sequence)
-        await self.wait_for_all(sequence)
+            waiting = await self.commit(sequence) if commit else await self.missing(sequence)
+        if not waiting:
+            await self.wait_for_all(sequence)
         return Deployment(
             name=self.definition.name,
             version=self.definition.version,
@@ -173,6 +182,7 @@ class _Deployer:
             sequence=sequence,
             changed=self.changed,
             transactions=tuple(self.transactions),
+            waiting_for=tuple(waiting),
         )
 
     def sequence_after(self, before: lifecycle_pb2.QueryChaincodeDefinitionResult | None) -> int:
@@ -214,15 +224,23 @@ class _Deployer:
         function = "ApproveChaincodeDefinitionForMyOrg"
         await self.submit("approve", member, function, arguments.SerializeToString(), [member.msp_id])
 
-    async def commit(self, sequence: int) -> None:
-        await self.wait_until_ready(sequence)
+    async def commit(self, sequence: int) -> list[str]:
+        """Commit, unless no majority has approved yet: then nothing is sent, and who has not is returned."""
+        approvals = await self.wait_for_approvals(sequence)
+        approved = [msp_id for msp_id, given in approvals.items() if given]
+        if 2 * len(approved) <= len(approvals):
+            return await self.missing(sequence)
         arguments = lifecycle_pb2.CommitChaincodeDefinitionArgs(
             **self.definition.fields(sequence),
         )
-        everyone = [member.msp_id for member in self.members]
         await self.submit(
-            "commit", self.members[0], "CommitChaincodeDefinition", arguments.SerializeToString(), everyone
+            "commit", self.members[0], "CommitChaincodeDefinition", arguments.SerializeToString(), sorted(approved)
         )
+        return []
+
+    async def missing(self, sequence: int) -> list[str]:
+        """Who has not approved yet."""
+        return sorted(msp_id for msp_id, given in (await self.wait_for_approvals(sequence)).items() if not given)
 
     async def submit(
         self, step: str, member: Member, function: str, arguments: bytes, organizations: list[str]
@@ -242,28 +260,30 @@ class _Deployer:
                 self.changed = True
                 return
 
-    async def wait_until_ready(self, sequence: int) -> None:
-        """Wait until the first organisation's peer has seen everybody's approval."""
+    async def wait_for_approvals(self, sequence: int) -> dict[str, bool]:
+        """Wait until the first organisation's peer has seen the approvals of all that are here; returns everybody's."""
         arguments = lifecycle_pb2.CheckCommitReadinessArgs(
             **self.definition.fields(sequence),
         ).SerializeToString()
         member = self.members[0]
-        missing: list[str] = []
+        ours = {one.msp_id for one in self.members}
+        approvals: dict[str, bool] = {}
 
         async def ready() -> bool:
             async with _step("check readiness", member):
                 payload = await member.peers[0].call(
                     _LIFECYCLE, "CheckCommitReadiness", arguments, channel=self.channel
                 )
-            approvals = lifecycle_pb2.CheckCommitReadinessResult.FromString(payload).approvals
-            missing[:] = sorted(msp_id for msp_id, approved in approvals.items() if not approved)
-            return not missing
+            approvals.update(lifecycle_pb2.CheckCommitReadinessResult.FromString(payload).approvals)
+            return all(approvals.get(msp_id, True) for msp_id in ours)
 
         if not await _poll(ready):
+            missing = sorted(msp_id for msp_id in ours if not approvals[msp_id])
             raise LifecycleFailed(
                 f"check readiness: {', '.join(missing)} have not approved {self.definition.name} at sequence "
                 f"{sequence}; run the deployment again, or see the peers' logs"
             )
+        return approvals
 
     async def wait_for_all(self, sequence: int) -> None:
         """Wait until every peer has the committed definition."""

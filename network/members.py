@@ -1,4 +1,4 @@
-"""The organisations of a network as an operator of all of them reaches them: each one's Admin and its peers."""
+"""The organisations of a network as who holds their Admins' keys reaches them: each one's Admin and its peers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from goldengrain.gateway.endorser import Endorser
 from goldengrain.gateway.gateway import Contract, Gateway
 from goldengrain.gateway.identity import credentials_from_msp
 
+from .errors import NetworkIncomplete
 from .home import Home
 from .topology import Organization, Topology
 
@@ -40,19 +41,23 @@ class Member:
 
 @asynccontextmanager
 async def open_members(home: Home, topology: Topology, clock: Clock | None = None) -> AsyncIterator[list[Member]]:
-    """Connect to every organisation of a network; connections are made on first use.
+    """Connect to every organisation of a network whose Admin's key is here; connections are made on first use.
 
     Without a clock, what is sent bears the network's ledger time.
 
     Raises:
+        NetworkIncomplete: if no Admin's key is here.
         ConnectionProfileError: if a connection profile is missing or damaged.
         IdentityError: if an Admin's MSP folder is.
 
     """
+    held = [organization for organization in topology.organizations if home.user(organization, "Admin").exists()]
+    if not held:
+        raise NetworkIncomplete(f"{home.organizations} holds no Admin's key; who has one has to do this")
     async with AsyncExitStack() as stack:
         yield [
             await _open(home, topology, organization, clock or LedgerClock(home.clock_file), stack)
-            for organization in topology.organizations
+            for organization in held
         ]
 
 

@@ -38,7 +38,7 @@ from .processes import (
     wait_until,
 )
 from .progress import Steps, silent
-from .status import NetworkStatus, NodeStatus, is_running, query_status, status
+from .status import NetworkStatus, NodeStatus, is_imported, is_running, query_status, status
 from .topology import Topology, default_topology
 
 __all__ = [
@@ -90,6 +90,8 @@ def up(
 
     """
     home = as_home(home)
+    if is_imported(home):
+        raise NetworkAlreadyRunning(f"others run the network of {home.path}; it was imported, and is theirs to start")
     runtime = runtime or runtime_of(home)
     if runtime == "native":
         return asyncio.run(NativeNetwork(home, topology, timeout_s=timeout_s or 60.0, steps=steps).start())

@@ -23,6 +23,9 @@ from .participation import leads, participation, read_metrics
 from .processes import is_locked
 from .topology import Orderer, OrdererOrganization, Organization, Peer
 
+IMPORTED = "imported"
+"""The runtime of a network that others run."""
+
 
 @dataclass(frozen=True)
 class NodeStatus:
@@ -84,13 +87,19 @@ async def query_status(home: Home | Path, *, timeout_s: float = 3.0) -> NetworkS
     topology = home.load_topology()
     state = home.load_state() if home.network_file.exists() else None
     peers = [_peer_status(home, topology.channel.name, *member, timeout_s) for member in topology.peers()]
-    orderers = [_orderer_status(home, topology.channel.name, *member, timeout_s) for member in topology.orderers()]
+    known = [(owner, orderer) for owner, orderer in topology.orderers() if orderer.port]  # a profile may name none
+    orderers = [_orderer_status(home, topology.channel.name, *member, timeout_s) for member in known]
     return NetworkStatus(is_running(home), state, tuple(await asyncio.gather(*peers, *orderers)))
 
 
 def is_running(home: Home | Path) -> bool:
-    """Whether the network's process lives."""
-    return is_locked(as_home(home).lock_file)
+    """Whether the network's process lives, or one of its processes; a network that others run is taken to."""
+    return is_locked(as_home(home).lock_file) or is_imported(as_home(home))
+
+
+def is_imported(home: Home) -> bool:
+    """Whether the folder is that of a network that others run."""
+    return home.network_file.exists() and home.load_state().runtime == IMPORTED
 
 
 async def _peer_status(

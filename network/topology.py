@@ -59,7 +59,7 @@ class Peer:
         port: of its gRPC services.
         operations_port: health and metrics, of `LOOPBACK`; real peers only.
         chaincode_port: for chaincode that dials in; real peers only.
-        listen: IP address that it listens on and that others reach it at.
+        listen: IP address or host name that it listens on and that others reach it at.
         couchdb: its state database; None for LevelDB.
         config: settings laid over its `core.yaml`; real peers only.
 
@@ -413,7 +413,8 @@ def _check_address(place: str, text: str) -> None:
     try:
         ipaddress.ip_address(text)
     except ValueError as error:
-        raise TopologyInvalid(f"{place}: {text!r} is not an IP address") from error
+        if not _DOMAIN.fullmatch(text):
+            raise TopologyInvalid(f"{place}: {text!r} is not an IP address or a host name") from error
 
 
 def _match(place: str, value: str, pattern: re.Pattern[str]) -> None:

@@ -126,7 +126,7 @@ def test_a_short_file_takes_the_rest_from_the_names() -> None:
         ("organizations: [{name: Org1}]\nchannel: {batch: {timeout_ms: 0}}", "channel.batch.timeout_ms"),
         ("organizations: [{name: Org1}]\nchannel: {batch: {preferred_max_bytes: 99999999}}", "preferred_max_bytes"),
         ("organizations: [{name: Org1}]\nversion: 9", "version"),
-        ("organizations: [{name: Org1, peers: [{listen: here}]}]", "organizations[0].peers[0].listen: 'here' is not"),
+        ("organizations: [{name: Org1, peers: [{listen: /x}]}]", "organizations[0].peers[0].listen: '/x' is not"),
         ("organizations: [{name: Org1}]\nchannel: {consensus: kafka}", "channel.consensus: 'kafka' is not raft or"),
         ("organizations: [{name: Org1}]\nchannel: {consensus: smartbft}", "smartbft needs at least 4 orderers"),
         ("organizations: [{name: Org1}]\nchannel: {members: [Org2]}", "channel.members: there is no organisation"),
