@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -19,13 +20,14 @@ from goldengrain.cli.errors import CommandLineError, FileRefused
 from goldengrain.cli.output import console, emit, table
 from goldengrain.cli.session import home_of
 from goldengrain.cli.stage.acts import Acts
-from goldengrain.network import lifecycle, runtime
+from goldengrain.network import cards, lifecycle, runtime
 from goldengrain.network.collections import collection_package
 from goldengrain.network.doctor import examine
 from goldengrain.network.errors import NetworkNotRunning
 from goldengrain.network.home import Home, NetworkState, write_atomically
 from goldengrain.network.importing import import_network, read_identity
-from goldengrain.network.topology import Consensus, Topology, default_topology
+from goldengrain.network.nodes import own_nodes
+from goldengrain.network.topology import Channel, Consensus, Topology, default_topology
 from goldengrain.network.topology_file import load_topology
 from goldengrain.network.topology_template import commented
 
@@ -128,6 +130,45 @@ def status(context: click.Context) -> None:
     columns = ("node", "answers", "blocks", "chaincodes", "expires")
     state = "running" if found.running else "not running; `goldengrain network up` starts it"
     emit(context, value, [table(f"Network in {home.path}: {state}", columns, rows)])
+
+
+@command(network, example="goldengrain network found org1.json org2.json org3.json orderers.json")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--channel", default="market", show_default=True, help="Name of the channel.")
+@click.option("--consensus", default="raft", show_default=True, type=click.Choice(get_args(Consensus)))
+def found(context: click.Context, files: tuple[Path, ...], channel: str, consensus: Consensus) -> None:
+    """Found a network of organisations that keep their own keys, from their cards (`org init`); nothing is started.
+
+    Writes HOME/network.bundle, which the others join by.
+    """
+    home = home_of(context)
+    _require_no_network(home)
+    made = cards.found_network(home, [cards.read_card(file) for file in files], Channel(channel, consensus=consensus))
+    _write_bundle(context, home, home.path / "network.bundle", [one.name for one in made.everyone])
+
+
+@command(network, example="goldengrain network export network.bundle")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def export(context: click.Context, file: Path) -> None:
+    """Write what an organisation joins this network by: topology, everybody's certificates, genesis blocks; no key."""
+    home = home_of(context)
+    _write_bundle(context, home, file, [one.name for one in home.load_topology().everyone])
+
+
+@command(network, example="goldengrain network join network.bundle")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def join(context: click.Context, file: Path) -> None:
+    """Make this folder, which holds an organisation's keys, a network's by its bundle; nothing is started."""
+    home = home_of(context)
+    _require_no_network(home)
+    try:
+        bundle = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise FileRefused(f"{file} cannot be read: {error}") from error
+    made = cards.join_network(home, bundle)
+    own = [node.name for node in own_nodes(home, made)]
+    lines = [f"nodes of this folder: {', '.join(own) or 'none'}", "next: `goldengrain network up`"]
+    emit(context, {"channel": made.channel.name, "nodes": own}, lines)
 
 
 @command(
@@ -234,6 +275,20 @@ async def advance_time(context: click.Context, seconds: int) -> None:
     offset = advance(home.clock_file, seconds)
     now = LedgerClock(home.clock_file).now()
     emit(context, {"advanced_s": seconds, "offset_s": offset, "now": now}, [f"the ledger's time is {offset} s ahead"])
+
+
+def _require_no_network(home: Home) -> None:
+    if home.topology_file.exists():
+        raise FileRefused(f"{home.path} holds a network already; choose another folder with --home")
+
+
+def _write_bundle(context: click.Context, home: Home, file: Path, names: list[str]) -> None:
+    try:
+        write_atomically(file, json.dumps(cards.make_bundle(home)).encode())
+    except OSError as error:
+        raise FileRefused(f"{file} cannot be written: {error.strerror}") from error
+    hint = f"next: hand {file} to the others (`goldengrain network join`), then `goldengrain network up` at each"
+    emit(context, {"bundle": str(file.absolute()), "organizations": names}, [f"a network of {', '.join(names)}", hint])
 
 
 def _wanted(home: Home, organizations: int, topology: Path | None) -> Topology | None:

@@ -16,6 +16,7 @@ GoldenGrainError
     ├── ChannelJoinFailed           CHANNEL_JOIN_FAILED
     ├── UpdateInvalid               UPDATE_INVALID           a change of a channel's configuration that is none
     ├── UpdateRefused               UPDATE_REFUSED           orderers refuse it; most often signatures are missing
+    ├── CardInvalid                 CARD_INVALID             not an organisation's card, or not a network's bundle
     ├── ImportRefused               IMPORT_REFUSED           a profile or identity that no network can be used by
     ├── SnapshotFailed              SNAPSHOT_FAILED          a peer takes no snapshot, or refuses one
     ├── IdentityExists              IDENTITY_EXISTS
@@ -130,6 +131,12 @@ class UpdateRefused(NetworkError):
     """The orderers refuse a change of a channel's configuration, or it does not take effect."""
 
     code = "UPDATE_REFUSED"
+
+
+class CardInvalid(NetworkError):
+    """A file that is no organisation's card or no network's bundle."""
+
+    code = "CARD_INVALID"
 
 
 class ImportRefused(NetworkError):

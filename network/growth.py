@@ -32,7 +32,7 @@ from .genesis import bft_consenter, member_group, raft_consenter
 from .home import Home
 from .joining import join_all
 from .native import NativeNetwork
-from .nodes import ProcessRunner, node_of
+from .nodes import ProcessRunner, node_of, own_peers
 from .pki import create_node, create_organization
 from .ports import assign_ports
 from .profiles import write_profiles, write_wallet
@@ -74,7 +74,9 @@ async def add_organization(home: Home, organization: Organization, *, steps: Ste
             shutil.rmtree(home.organization(organization))
         raise
     _save(home, grown)
-    await _run_new(home, [peer.host(organization) for peer in organization.peers], steps)
+    own = [peer.host(owner) for owner, peer in own_peers(home, grown) if owner == organization]
+    if own:
+        await _run_new(home, own, steps)
     return organization
 
 

@@ -26,7 +26,7 @@ from .errors import FabricTooOld, NetworkAlreadyRunning, NetworkError, StartFail
 from .home import Home, NetworkState, network_state
 from .joining import join_peer
 from .native_config import write_orderer, write_peer
-from .nodes import Node, ProcessRunner, Runner, node_of, own_orderers, own_peers
+from .nodes import Node, ProcessRunner, Runner, node_of, own_nodes, own_orderers, own_peers
 from .participation import has_leader, participation, read_metrics
 from .ports import assign_ports, check_ports_free
 from .processes import NetworkLock
@@ -128,7 +128,7 @@ class NativeNetwork:
             found = self._existing()
             self.topology = found or self._create(programs)
         try:
-            check_ports_free(self.topology)
+            check_ports_free(self.topology, {node.name for node in own_nodes(self.home, self.topology)})
             self._configure(programs)
             await self._run()
         except BaseException:

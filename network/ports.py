@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
@@ -62,8 +62,8 @@ def same_but_ports(existing: Topology, wanted: Topology) -> bool:
     return all(new in (0, old) for new, old in zip(wanted.ports(), existing.ports(), strict=True))
 
 
-def check_ports_free(topology: Topology) -> None:
-    """Check that every assigned port can be listened on.
+def check_ports_free(topology: Topology, only: Container[str] | None = None) -> None:
+    """Check that every assigned port can be listened on: of all nodes, or of those with some host names.
 
     Raises:
         PortTaken: naming the node and the port.
@@ -72,7 +72,7 @@ def check_ports_free(topology: Topology) -> None:
     nodes = [(peer.host(organization), peer.port) for organization, peer in topology.peers()]
     nodes += [(orderer.host(organization), orderer.port) for organization, orderer in topology.orderers()]
     for host, port in nodes:
-        if port and not is_free(port):
+        if port and (only is None or host in only) and not is_free(port):
             raise PortTaken(
                 f"port {port} of {LOOPBACK}, which {host} listens on, is in use by another program; "
                 f"stop that program (`ss -ltnp 'sport = :{port}'` names it) or choose another port in the topology"

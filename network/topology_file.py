@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import yaml
 
 from .errors import TopologyInvalid
-from .topology import Organization, Topology
+from .topology import OrdererOrganization, Organization, Topology
 
 VERSION = 1
 """Version of this file format, written as `version`."""
@@ -67,6 +67,23 @@ def dump_topology(topology: Topology) -> str:
     """Write a topology as YAML text that `parse_topology` reads back to an equal value."""
     document = {"version": VERSION, **_plain(asdict(topology))}
     return yaml.safe_dump(document, sort_keys=False)
+
+
+def read_organization(value: object, *, orderer: bool = False) -> Organization | OrdererOrganization:
+    """Read one organisation from plain values, as it stands under `organizations` or `orderer`.
+
+    Raises:
+        TopologyInvalid: see `load_topology`.
+
+    """
+    found: Organization | OrdererOrganization = _read(
+        "organization", OrdererOrganization if orderer else Organization, value
+    )
+    Topology(
+        organizations=(Organization("Other", "OtherMSP", "other.invalid") if orderer else found,),  # type: ignore[arg-type]
+        orderer=found if isinstance(found, OrdererOrganization) else OrdererOrganization(domain="orderer.invalid"),
+    )
+    return found
 
 
 def schema() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from goldengrain.network import runtime
 from tests.docs.markdown import DOCUMENTS, ROOT, blocks
 from tests.docs.reader import Reader
 
-LONG = {"docs/market.md", "docs/store.md"}
+LONG = {"docs/market.md", "docs/operating.md", "docs/store.md"}
 """Documents of some thirty commands, which `make check` follows."""
 
 

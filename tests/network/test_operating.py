@@ -180,12 +180,11 @@ async def test_a_network_is_operated_on_while_swaps_run(topology: Topology) -> N
 
 
 async def _vote_for_the_new_member(bench: MarketBench) -> None:
-    """A policy with the new organisation and a trust bundle that names it; enclaves' bundles are votes like any."""
+    """A policy with the new organisation and a trust bundle that names it; tasks' terms stay what they were."""
     policy = replace(
         bench.policy,
         number=2,
         organizations=(*bench.policy.organizations, "Org4MSP"),
-        required=3,
         bundle=word("trust bundle with Org4"),
         previous_bundle=BUNDLE,
         previous_bundle_sunset=bench.clock.now() + 100_000,
