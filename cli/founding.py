@@ -6,6 +6,7 @@ proposes the first policy. A consortium does the same in steps, each organisatio
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from goldengrain.gateway.market import Market
 from goldengrain.gateway.wallet import Wallet
 from goldengrain.network import lifecycle
 from goldengrain.network.home import Home, write_atomically
+from goldengrain.network.packaging import ccaas_package
 from goldengrain.network.pki import identity_names, issue_identity, load_identity
 from goldengrain.network.profiles import add_to_wallet
 from goldengrain.network.topology import Organization, Topology
@@ -68,9 +70,13 @@ async def market_up(home: Home) -> str:
         ContractError: where the contract refuses the policy.
 
     """
-    process = contract_process.assign(home)
-    deployed = await lifecycle.deploy(home, CONTRACT, VERSION, process.address, clock=LedgerClock(home.clock_file))
-    contract_process.start(home, deployed.package_id)
+    address = contract_process.assign(home).address
+    package_id = ccaas_package(f"{CONTRACT}_{VERSION}", address).package_id  # the process need not wait for its answer
+    starting = asyncio.create_task(asyncio.to_thread(contract_process.start, home, package_id))
+    try:
+        await lifecycle.deploy(home, CONTRACT, VERSION, address, clock=LedgerClock(home.clock_file))
+    finally:
+        await starting
     topology = home.load_topology()
     async with connect_admin(home, topology.organizations[0]) as gateway:
         market = Market(gateway.network(topology.channel.name), CONTRACT)
@@ -78,7 +84,7 @@ async def market_up(home: Home) -> str:
             await market.consortium.policy()
         except PolicyNotFound:
             await market.consortium.bootstrap(first_policy(home, topology))
-    return deployed.package_id
+    return package_id
 
 
 def first_policy(home: Home, topology: Topology, terms: FoundingTerms | None = None) -> Policy:

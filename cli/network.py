@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +15,7 @@ import click
 from rich.table import Table
 
 from goldengrain.chaincode.protocol.clock import LedgerClock, advance
-from goldengrain.cli import contract_process, founding
+from goldengrain.cli import contract_process
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.contexts import CONTRACT, Contexts
 from goldengrain.cli.errors import CommandLineError, FileRefused
@@ -30,6 +32,9 @@ from goldengrain.network.nodes import own_nodes
 from goldengrain.network.topology import Channel, Consensus, Topology, default_topology
 from goldengrain.network.topology_file import load_topology
 from goldengrain.network.topology_template import commented
+
+FOUNDING = "goldengrain.cli.founding"
+"""Half of what there is to import, for the commands that found a market or ask for its policy."""
 
 
 @click.group(cls=Group)
@@ -92,6 +97,8 @@ def up(context: click.Context, market: bool, organizations: int, topology: Path 
     begun = time.perf_counter()
     acts = Acts(console(context))
     fresh = not home.topology_file.exists()
+    if market:  # what founding needs is read while the network's process starts
+        threading.Thread(target=import_module, args=(FOUNDING,), daemon=True).start()
     state = runtime.up(home, _wanted(home, organizations, topology), runtime=kind, steps=acts.act)
     try:
         asyncio.run(_deploy(home, acts))
@@ -271,7 +278,7 @@ async def advance_time(context: click.Context, seconds: int) -> None:
         raise NetworkNotRunning(f"the network in {home.path} does not run; `goldengrain network up` starts it")
     if state.runtime != "embedded":
         raise CommandLineError(f"time can be moved on the embedded runtime only; this network is {state.runtime}")
-    await founding.require_test_policy(home)
+    await import_module(FOUNDING).require_test_policy(home)
     offset = advance(home.clock_file, seconds)
     now = LedgerClock(home.clock_file).now()
     emit(context, {"advanced_s": seconds, "offset_s": offset, "now": now}, [f"the ledger's time is {offset} s ahead"])
@@ -318,7 +325,7 @@ def _market(home: Home, acts: Acts, wanted: bool) -> str | None:
     if not wanted and contract_process.load(home) is None:
         return None
     with acts.act("the market's contract: deployed, started, founded"):
-        asyncio.run(founding.market_up(home))
+        asyncio.run(import_module(FOUNDING).market_up(home))
     return CONTRACT
 
 
