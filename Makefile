@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 TORCH_STAMP := $(VENV)/.set-up-torch
 
-.PHONY: help setup demo test check lint types coverage format promise-mutants mutation fuzz bench-market bench-embedded bench-chaincode bench-scale bench-store bench-gas bench-network bench stubs lock clean torch
+.PHONY: help setup demo test check lint types coverage format promise-mutants mutation fuzz bench-market bench-embedded bench-chaincode bench-scale bench-store bench-gas bench-network bench-gateway bench stubs lock clean torch
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -76,6 +76,9 @@ bench-scale: setup ## commands and query pages with 10³ to 10⁶ offers; fails 
 
 bench-store: setup ## verified streaming of a large blob; fails below 500 MB/s or where memory grows
 	$(BIN)/python -m benchmarks store
+
+bench-gateway: setup ## our Gateway client against Go's, Node's and moe-fabric-gateway
+	$(BIN)/python -m benchmarks gateway
 
 bench-gas: setup ## gas of the market's contract on the EVM, per command and per swap
 	$(BIN)/python -m benchmarks gas

@@ -8,7 +8,7 @@ import json
 import sys
 from functools import partial
 
-from benchmarks import bring_up, contracts, demo, gas, market, memory, network, scale, store, throughput
+from benchmarks import bring_up, contracts, demo, gas, gateway, market, memory, network, scale, store, throughput
 from benchmarks.report import machine
 
 BENCHMARKS = {
@@ -22,6 +22,7 @@ BENCHMARKS = {
     "store": store.run,
     "gas": gas.run,
     "network": network.run,
+    "gateway": gateway.run,
 }
 
 
