@@ -7,12 +7,22 @@ A checkpoint is a block's number and, within that block, the last transaction wh
     async for event in network.chaincode_events("golden-grain", checkpoint=checkpoint):
         handle(event)
         checkpoint.record_event(event)
+
+Where effect and checkpoint are one transaction of a database, there is no between, and each event counts exactly once::
+
+    database = sqlite3.connect("orders.db")
+    checkpoint = SqliteCheckpointer(database)
+    async for event in network.chaincode_events("golden-grain", checkpoint=checkpoint):
+        with database:
+            database.execute("INSERT INTO orders …")
+            checkpoint.record_event(event)
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from pathlib import Path
 
 from goldengrain.gateway.errors import EventsError
@@ -58,4 +68,31 @@ class FileCheckpointer(Checkpointer):
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self.path)
+        super()._record(block, transaction_id)
+
+
+class SqliteCheckpointer(Checkpointer):
+    """A checkpoint in a database of the consumer's own (table ``goldengrain_checkpoints``), one per ``name``.
+
+    Recording takes part in the transaction that is open, and commits nothing: the consumer does, together with the
+    event's effect.
+    """
+
+    def __init__(self, database: sqlite3.Connection, name: str = "events") -> None:
+        super().__init__()
+        self._database = database
+        self._name = name
+        with database:
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS goldengrain_checkpoints "
+                "(name TEXT PRIMARY KEY, block INTEGER NOT NULL, transaction_id TEXT NOT NULL)"
+            )
+        query = "SELECT block, transaction_id FROM goldengrain_checkpoints WHERE name = ?"
+        if found := database.execute(query, (name,)).fetchone():
+            self.block, self.transaction_id = found
+
+    def _record(self, block: int, transaction_id: str) -> None:
+        self._database.execute(
+            "INSERT OR REPLACE INTO goldengrain_checkpoints VALUES (?, ?, ?)", (self._name, block, transaction_id)
+        )
         super()._record(block, transaction_id)
