@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from goldengrain.gateway.identity import Credentials, credentials_from_pem
+from goldengrain.gateway.identity import Credentials, Identity, credentials_from_pem, is_low_s
 
 _START = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 _END = datetime.datetime(2050, 1, 1, tzinfo=datetime.UTC)
@@ -33,11 +33,13 @@ class Ca:
         )
         self.pem = self._x509.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, common_name: str, unit: str = "", hosts: tuple[str, ...] = ()) -> Issued:
+    def issue(
+        self, common_name: str, unit: str = "", hosts: tuple[str, ...] = (), until: datetime.datetime | None = None
+    ) -> Issued:
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
         names += [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit)] if unit else []
-        builder = _builder(x509.Name(names), self._subject, key.public_key())
+        builder = _builder(x509.Name(names), self._subject, key.public_key(), until)
         if hosts:
             builder = builder.add_extension(x509.SubjectAlternativeName([_general(host) for host in hosts]), False)
         certificate = builder.sign(self._key, hashes.SHA256())
@@ -74,7 +76,9 @@ def _general(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, until: datetime.datetime | None = None
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -82,5 +86,23 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicK
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(_START)
-        .not_valid_after(_END)
+        .not_valid_after(until or _END)
     )
+
+
+def expired(user: Credentials, authority: bytes, authority_key: bytes) -> Credentials:
+    """The same user with a certificate of the same authority that has run out."""
+    issuer = x509.load_pem_x509_certificate(authority)
+    key = serialization.load_pem_private_key(authority_key, None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    old = user.identity.x509
+    public = old.public_key()
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    start = issuer.not_valid_before_utc
+    builder = x509.CertificateBuilder(issuer.subject, old.subject, public, x509.random_serial_number())
+    builder = builder.not_valid_before(start).not_valid_after(start + datetime.timedelta(seconds=2))
+    for extension in old.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    while not is_low_s((signed := builder.sign(key, hashes.SHA256())).signature):
+        pass
+    return Credentials(Identity(user.identity.msp_id, signed.public_bytes(serialization.Encoding.PEM)), user.signer)
