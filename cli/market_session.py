@@ -16,7 +16,7 @@ from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.chaincode.protocol.digests import TREASURY
 from goldengrain.cli.contexts import Context
 from goldengrain.cli.errors import CommandLineError
-from goldengrain.cli.session import connect, endpoint_for, session
+from goldengrain.cli.session import connect, endpoints_for, session
 from goldengrain.cli.settings import settings
 from goldengrain.cli.stores import Stores
 from goldengrain.gateway.market import Market
@@ -57,8 +57,8 @@ class MarketSession:
     async def market_of(self, label: str) -> Market:
         """The market as another identity of the wallet sees it, through its own organisation's gateway."""
         credentials = Wallet(self.home.wallet).get(label)
-        endpoint = endpoint_for(self.home, credentials.identity.msp_id, self.context.organization)
-        gateway = await self.stack.enter_async_context(connect(self.home, credentials, endpoint))
+        endpoints = endpoints_for(self.home, credentials.identity.msp_id, self.context.organization)
+        gateway = await self.stack.enter_async_context(connect(self.home, credentials, endpoints))
         return Market(gateway.network(self.context.channel), self.context.contract)
 
     async def task_id(self, text: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -67,18 +67,26 @@ async def session(context: click.Context) -> AsyncIterator[Session]:
     home = home_of(context)
     chosen = Contexts(home).current
     credentials = Wallet(home.wallet).get(settings(context).identity or chosen.identity)
-    endpoint = endpoint_for(home, credentials.identity.msp_id, chosen.organization)
-    async with connect(home, credentials, endpoint) as gateway:
-        yield Session(home, chosen, credentials, gateway, endpoint)
+    endpoints = endpoints_for(home, credentials.identity.msp_id, chosen.organization)
+    async with connect(home, credentials, endpoints) as gateway:
+        yield Session(home, chosen, credentials, gateway, endpoints[0])
+
+
+def endpoints_for(home: Home, msp_id: str, fallback: str) -> list[Endpoint]:
+    """The gateways of the organisation ``msp_id``; those of organisation ``fallback`` where it has none here."""
+    topology = home.load_topology()
+    own = next((one for one in topology.organizations if one.msp_id == msp_id), None)
+    return ConnectionProfile.load(home.connection_profile(own or topology.organization(fallback))).gateways()
 
 
 def endpoint_for(home: Home, msp_id: str, fallback: str) -> Endpoint:
-    """The gateway of the organisation ``msp_id``; that of organisation ``fallback`` where it has none here."""
-    topology = home.load_topology()
-    own = next((one for one in topology.organizations if one.msp_id == msp_id), None)
-    return ConnectionProfile.load(home.connection_profile(own or topology.organization(fallback))).gateway()
+    """The first of them."""
+    return endpoints_for(home, msp_id, fallback)[0]
 
 
-def connect(home: Home, credentials: Credentials, endpoint: Endpoint) -> Gateway:
-    """A gateway connection on behalf of some credentials, by the network's clock."""
+def connect(home: Home, credentials: Credentials, endpoint: Endpoint | Sequence[Endpoint]) -> Gateway:
+    """A gateway connection on behalf of some credentials, by the network's clock.
+
+    Of several endpoints each takes over where the one before it doesn't answer.
+    """
     return Gateway.connect(endpoint, credentials.identity, credentials.signer, clock=LedgerClock(home.clock_file))

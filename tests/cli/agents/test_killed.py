@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import random
+import shutil
 import subprocess
 import threading
 import time
@@ -39,12 +40,13 @@ def registered(market: Folder) -> None:
 
 
 @contextmanager
-def processes(market: Folder, folder: Path, times: int = 1) -> Iterator[list[AgentProcess]]:
-    made = [
-        AgentProcess(market.home, folder / f"{number}-{copy}.log", side)
-        for number, side in enumerate(SIDES)
-        for copy in range(times)
-    ]
+def processes(market: Folder, folder: Path, second: Path | None = None) -> Iterator[list[AgentProcess]]:
+    """An agent for each side; with a ``second`` home, two: those of operators share their enclave, in one home."""
+    made = [AgentProcess(market.home, folder / f"{number}.log", side) for number, side in enumerate(SIDES)]
+    for number, side in enumerate(SIDES if second else ()):
+        home = market.home if side[0] == "operator" else second
+        assert home is not None
+        made.append(AgentProcess(home, folder / f"{number}-again.log", side))
     try:
         yield made
     finally:
@@ -138,8 +140,21 @@ def finish(market: Folder, tasks: list[str]) -> None:
     assert supply["conserved"] is True
 
 
+def another_machine(market: Folder, folder: Path) -> Path:
+    """A second folder of the same people: wallet, secrets, clock; the organisations' stores are the same ones."""
+    elsewhere = ("ledger", "logs", "enclaves", "store", "bought", "*.lock")
+    shutil.copytree(market.home, folder, ignore=shutil.ignore_patterns(*elsewhere))
+    (folder / "store").symlink_to(market.home / "store")
+    for kind in ("offers", "tasks"):
+        (market.home / "secrets" / kind).mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder / "secrets" / kind, ignore_errors=True)
+        (folder / "secrets").mkdir(exist_ok=True)
+        (folder / "secrets" / kind).symlink_to(market.home / "secrets" / kind)
+    return folder
+
+
 def test_two_of_each_agent_at_once_do_no_harm(market: Folder, model: Path, tmp_path: Path) -> None:
-    with processes(market, tmp_path, times=2) as agents:
+    with processes(market, tmp_path, another_machine(market, tmp_path / "home")) as agents:
         for one in agents:
             one.start()
         task, offers = offers_for(market, model, 33)
