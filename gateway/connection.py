@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from goldengrain.gateway.errors import ConnectionProfileError
+from goldengrain.gateway.identity import Credentials, credentials_from_pem
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class ProfileOrganization:
     name: str
     msp_id: str
     peers: tuple[str, ...]
+    users: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By name, as hfc-py has them: paths of the certificate (``cert``) and its key (``private_key``)."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class ConnectionProfile:
     organizations: Mapping[str, ProfileOrganization]
     peers: Mapping[str, Endpoint]
     orderers: Mapping[str, Endpoint]
+    folder: Path = Path()
 
     @classmethod
     def load(cls, path: str | Path) -> ConnectionProfile:
@@ -93,7 +97,10 @@ class ConnectionProfile:
         try:
             organizations = {
                 name: ProfileOrganization(
-                    name, body.get("mspid", body.get("mspId", "")), tuple(body.get("peers") or ())
+                    name,
+                    body.get("mspid", body.get("mspId", "")),
+                    tuple(body.get("peers") or ()),
+                    dict(body.get("users") or {}),
                 )
                 for name, body in (document.get("organizations") or {}).items()
             }
@@ -102,7 +109,7 @@ class ConnectionProfile:
             client = (document.get("client") or {}).get("organization", "")
         except (AttributeError, TypeError, KeyError) as error:
             raise ConnectionProfileError(f"malformed connection profile: {error!r}") from error
-        return cls(client, organizations, peers, orderers)
+        return cls(client, organizations, peers, orderers, folder)
 
     def organization(self, name: str | None = None) -> ProfileOrganization:
         """Return an organisation by its name or MSP id; without one, the client's (or the only one there is)."""
@@ -122,6 +129,27 @@ class ConnectionProfile:
         if not endpoints:
             raise ConnectionProfileError(f"the profile has no peer of organisation {found.name}")
         return endpoints
+
+    def credentials(self, user: str, organization: str | None = None, password: bytes | None = None) -> Credentials:
+        """Return a user whose certificate and key the profile names, as hfc-py's ``network.json`` files do.
+
+        Their paths start from the profile's folder, or from the current one as hfc-py has it. Raises
+        ConnectionProfileError, and IdentityError where they cannot be used.
+        """
+        found = self.organization(organization)
+        try:
+            named = found.users[user]
+            certificate, key = (self._read(named[part]) for part in ("cert", "private_key"))
+        except (KeyError, TypeError, OSError) as error:
+            known = ", ".join(found.users) or "none"
+            raise ConnectionProfileError(
+                f"the profile has no usable certificate and key of {user!r} of {found.name} ({error!r}); users: {known}"
+            ) from error
+        return credentials_from_pem(found.msp_id, certificate, key, password)
+
+    def _read(self, path: str) -> bytes:
+        beside = self.folder / path
+        return (beside if beside.exists() else Path(path)).read_bytes()
 
     def gateway(self, organization: str | None = None) -> Endpoint:
         """Return the first peer of an organisation (default: the client's)."""

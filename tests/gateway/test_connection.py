@@ -13,6 +13,7 @@ from goldengrain.gateway.connection import ConnectionProfile, Endpoint
 from goldengrain.gateway.errors import ConnectionProfileError
 from goldengrain.gateway.gateway import Gateway
 from goldengrain.gateway.identity import Credentials
+from tests.gateway.certificates import Ca
 from tests.gateway.ledger_double import CHAINCODE, CHANNEL
 
 PROFILE: dict[str, Any] = {
@@ -72,6 +73,22 @@ def test_hfc_pys_network_json_is_read(tmp_path: Path) -> None:
     (tmp_path / "network.json").write_text(json.dumps(document))
     endpoint = ConnectionProfile.load(tmp_path / "network.json").gateway()
     assert endpoint == Endpoint("localhost:7051", b"ROOT", "peer0.org1.example.com", "peer0")
+
+
+def test_hfc_pys_users_are_read(tmp_path: Path) -> None:
+    ca = Ca("org1")
+    issued = ca.issue("Admin")
+    for name, pem in (("cert.pem", issued.certificate), ("key.pem", issued.key)):
+        (tmp_path / name).write_bytes(pem)
+    users = {"Admin": {"cert": "cert.pem", "private_key": str(tmp_path / "key.pem")}, "Half": {"cert": "cert.pem"}}
+    document = {"organizations": {"org1": {"mspid": "Org1MSP", "users": users}}}
+    (tmp_path / "network.json").write_text(json.dumps(document))
+    profile = ConnectionProfile.load(tmp_path / "network.json")
+    admin = profile.credentials("Admin")
+    assert (admin.identity.msp_id, admin.identity.certificate) == ("Org1MSP", issued.certificate)
+    for nobody in ("Half", "Nobody"):
+        with pytest.raises(ConnectionProfileError, match="users: Admin, Half"):
+            profile.credentials(nobody, "org1")
 
 
 @pytest.mark.parametrize(
