@@ -12,6 +12,7 @@
 | demo | `goldengrain demo`, the whole of it |
 | market | a whole swap's commands against no-op writes |
 | gateway | submits and evaluations through our client, Go's, Node's and moe-fabric-gateway; CPU of each |
+| attestation | a registration's checks for SGX and TDX, a report's check; processor time in the contract |
 | store | verified reading of a blob from a local disk's cache, through a folder and through our server; its memory |
 | scale | every command and query page with 10³ to 10⁶ offers on the ledger; 12 GB of disk in the temporary folder |
 

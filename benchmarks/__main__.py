@@ -8,7 +8,20 @@ import json
 import sys
 from functools import partial
 
-from benchmarks import bring_up, contracts, demo, gas, gateway, market, memory, network, scale, store, throughput
+from benchmarks import (
+    attestation,
+    bring_up,
+    contracts,
+    demo,
+    gas,
+    gateway,
+    market,
+    memory,
+    network,
+    scale,
+    store,
+    throughput,
+)
 from benchmarks.report import machine
 
 BENCHMARKS = {
@@ -23,6 +36,7 @@ BENCHMARKS = {
     "gas": gas.run,
     "network": network.run,
     "gateway": gateway.run,
+    "attestation": attestation.run,
 }
 
 

@@ -1,9 +1,10 @@
 """An enclave's keys: made inside, sealed to this machine, this measurement and this trust bundle.
 
 The signing key (secp256k1) signs reports, and its hash is the enclave's id; the encryption key (HPKE, ML-KEM-768 +
-X25519) opens envelopes. Both live for one epoch. Sealed under another bundle there are other keys, so that a restart
-with forged organisations can't sign as the enclave that was registered. Sealing is simulated: its root is a file of the
-machine (`machine.secret`, mode 0600) instead of a fused key; format and binding are the same.
+X25519) opens envelopes. Both live for one epoch; then the sealed file is overwritten and removed. Sealed under
+another bundle there are other keys, so that a restart with forged organisations can't sign as the enclave that was
+registered. Sealing is simulated: its root is a file of the machine (`machine.secret`, mode 0600) instead of a fused
+key; format and binding are the same.
 
     keys = EnclaveKeys.unseal_or_make(folder, measurement, bundle.digest(), now=clock.now())
     platform.quote(keys.report_data(bundle.digest(), channel, contract, operator, challenge), measurement)
@@ -55,19 +56,22 @@ class EnclaveKeys:
     def unseal_or_make(cls, folder: Path, measurement: bytes, bundle: bytes, now: int) -> EnclaveKeys:
         """Return the keys sealed in `folder` for this measurement and bundle, or seal new ones there.
 
-        New ones are made, and the old file replaced, when there are none or their epoch is over. Raises `KeysRefused`
-        when the file was changed or is another machine's.
+        New ones are made when there are none or their epoch is over. Whatever lies there of an epoch that is over is
+        erased, of other measurements and bundles too. Raises `KeysRefused` when a file was changed or is another
+        machine's.
         """
         folder.mkdir(parents=True, exist_ok=True)
         context = measurement + bundle
-        path = folder / f"keys-{digests.sha256(context).hex()[:16]}.sealed"
+        name = f"keys-{digests.sha256(context).hex()[:16]}"
         sealing_key = _sealing_key(folder / "machine.secret", context)
-        if path.exists():
+        _erase_due(folder, now)
+        for path in sorted(folder.glob(f"{name}-*.sealed")):
             keys = _unseal(path, sealing_key)
             if now < keys.expires:
                 return keys
+            _erase(path)  # its name promised more
         keys = cls.make(now)
-        _write(path, _seal(keys, sealing_key))
+        _write(folder / f"{name}-{keys.expires}.sealed", _seal(keys, sealing_key))
         return keys
 
     @cached_property
@@ -117,6 +121,23 @@ def _unseal(path: Path, sealing_key: bytes) -> EnclaveKeys:
         raise KeysRefused(
             f"{path.name} can't be opened: changed, or sealed on another machine; delete it and register anew"
         ) from error
+
+
+def _erase_due(folder: Path, now: int) -> None:
+    """Erase the files whose names say that their epoch is over; the name is a hint, the content is what counts."""
+    for path in folder.glob("keys-*-*.sealed"):
+        end = path.stem.rpartition("-")[2]
+        if end.isdecimal() and int(end) <= now:
+            _erase(path)
+
+
+def _erase(path: Path) -> None:
+    """Overwrite a file with zeros, then remove it."""
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+        file.flush()
+        os.fsync(file.fileno())
+    path.unlink()
 
 
 def _write(path: Path, data: bytes) -> None:

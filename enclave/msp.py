@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import NameOID
 
+from goldengrain.chaincode.protocol.collateral import UNREADABLE
 from goldengrain.chaincode.protocol.policy import BundleOrganization, TrustBundle
 from goldengrain.enclave.errors import BundleRefused, TicketEndorserRefused
 
@@ -45,11 +46,14 @@ class Endorsers:
         organization = self._organizations.get(msp_id)
         if organization is None:
             raise TicketEndorserRefused(f"{msp_id[:80]!r} is no organisation of the trust bundle")
-        leaf = _one_certificate(certificate)
-        time = datetime.fromtimestamp(at, UTC)
-        _check_chain(leaf, organization, time)
-        _check_role(leaf, organization.known)
-        _check_signature(leaf, message, signature)
+        try:
+            leaf = _one_certificate(certificate)
+            time = datetime.fromtimestamp(at, UTC)
+            _check_chain(leaf, organization, time)
+            _check_role(leaf, organization.known)
+            _check_signature(leaf, message, signature)
+        except (OSError, OverflowError, *UNREADABLE) as error:  # the first two for times out of range
+            raise TicketEndorserRefused("an endorser's certificate can't be read") from error
 
 
 def _load(organization: BundleOrganization) -> _Organization:
@@ -57,7 +61,7 @@ def _load(organization: BundleOrganization) -> _Organization:
         roots = tuple(x509.load_der_x509_certificate(one) for one in organization.roots)
         intermediates = tuple(x509.load_der_x509_certificate(one) for one in organization.intermediates)
         revoked = _revoked(organization, (*roots, *intermediates))
-    except ValueError as error:
+    except (TypeError, *UNREADABLE) as error:
         raise BundleRefused(f"{organization.msp_id}: {error}") from error
     for root in roots:
         if not _issued(root, root):
@@ -79,10 +83,7 @@ def _revoked(organization: BundleOrganization, authorities: Sequence[x509.Certif
 def _one_certificate(pem: bytes) -> x509.Certificate:
     if len(pem) > MAX_CERTIFICATE or pem.count(_BEGIN) != 1:
         raise TicketEndorserRefused("an endorser is exactly one certificate in PEM")
-    try:
-        return x509.load_pem_x509_certificate(pem)
-    except ValueError as error:
-        raise TicketEndorserRefused("an endorser's certificate can't be read") from error
+    return x509.load_pem_x509_certificate(pem)
 
 
 def _check_chain(leaf: x509.Certificate, organization: _Organization, at: datetime) -> None:
@@ -121,7 +122,7 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
         return False
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 
@@ -129,7 +130,7 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 def _is_authority(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return False
 
 

@@ -31,6 +31,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from goldengrain.chaincode.protocol.collateral import UNREADABLE
 from goldengrain.chaincode.protocol.errors import ContractError, QuoteRootUnknown
 from goldengrain.chaincode.protocol.evidence import QuoteVerdict
 from goldengrain.chaincode.protocol.policy import Policy
@@ -122,7 +123,7 @@ def _parse(certificate: bytes, at: int) -> x509.Certificate:
             raise CertificateMalformed("a certificate for RA-TLS has a key on P-256 or P-384")
         parsed.verify_directly_issued_by(parsed)
         good = parsed.not_valid_before_utc.timestamp() <= at <= parsed.not_valid_after_utc.timestamp()
-    except (ValueError, TypeError, InvalidSignature, x509.InvalidVersion) as error:
+    except (TypeError, InvalidSignature, *UNREADABLE) as error:
         raise CertificateMalformed("not a certificate that is signed by its own key") from error
     if not good:
         raise CertificateMalformed("the certificate isn't good at this time; restart the enclave, or check the clock")
@@ -133,7 +134,7 @@ def _evidence(certificate: x509.Certificate) -> tuple[bytes, bytes]:
     """Return quote and claims from the evidence extension, and nothing that isn't exactly of its shape."""
     try:
         extension = certificate.extensions.get_extension_for_oid(EVIDENCE).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError) as error:
+    except (x509.ExtensionNotFound, *UNREADABLE) as error:
         raise CertificateMalformed("the certificate carries no evidence: it is of no enclave's RA-TLS") from error
     match _decoded(extension.public_bytes()):
         case cbor2.CBORTag(tag=tag, value=[bytes(quote), bytes(claims)]) if tag == _TAG:

@@ -17,12 +17,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import dcap_qvl
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -55,6 +55,15 @@ FIELDS = (
 )
 """All text: PEM chains, JSON, and the lists and signatures in hex."""
 
+UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises for certificates and lists that it can't make sense of, some of it only when one looks in."""
+
 _IDENTITIES = {Tee.SGX: "QE", Tee.TDX: "TD_QE"}
 """The quoting enclave that quotes for each TEE, as QE identity names it."""
 
@@ -86,8 +95,9 @@ class Collateral:
         if any(mine < theirs for mine, theirs in zip(self.numbers, stored, strict=True)):
             raise CollateralRollback(f"stored are the numbers {tuple(stored)}, these are {self.numbers}; fetch it anew")
 
+    @cached_property
     def parsed(self) -> Any:
-        """Return it as dcap-qvl takes it, of the nine fields alone."""
+        """It as dcap-qvl takes it, of the nine fields alone; made once for all quotes that it judges."""
         return parse(self.text)
 
 
@@ -116,6 +126,13 @@ def examine(text: str, root: bytes) -> Collateral:
 
     For telling how collateral stands; what relies on it calls `read_collateral`.
     """
+    try:
+        return _examined(text, root)
+    except UNREADABLE as error:
+        raise CollateralMalformed(f"a certificate or revocation list can't be read: {error}") from error
+
+
+def _examined(text: str, root: bytes) -> Collateral:
     fields = _fields(text)
     missing = [name for name in FIELDS if not fields[name]]
     if missing:
@@ -196,7 +213,7 @@ def _issuer(
         raise CollateralMalformed(f"the chain of the {what} is not PEM") from error
     try:
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
         raise CollateralUntrusted(f"the certificate of the {what} is not this root's") from error
     if root_crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
         raise CollateralUntrusted(f"the certificate of the {what} is revoked")
@@ -208,9 +225,16 @@ def _revocation_list(text: str, issuer: x509.Certificate, what: str) -> x509.Cer
         revoked = x509.load_der_x509_crl(bytes.fromhex(text))
     except ValueError as error:
         raise CollateralMalformed(f"the {what} revocation list is not DER in hex") from error
-    if revoked.issuer != issuer.subject or not revoked.is_signature_valid(_public_key(issuer)):
+    if revoked.issuer != issuer.subject or not _signs(issuer, revoked):
         raise CollateralUntrusted(f"the {what} revocation list is not signed by its issuer")
     return revoked
+
+
+def _signs(issuer: x509.Certificate, revoked: x509.CertificateRevocationList) -> bool:
+    try:
+        return revoked.is_signature_valid(_public_key(issuer))
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
 
 
 def _certificate(der: bytes) -> x509.Certificate:
@@ -223,7 +247,7 @@ def _certificate(der: bytes) -> x509.Certificate:
 def _public_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey:
     try:
         key = certificate.public_key()
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise CollateralMalformed("a certificate's key can't be read") from error
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise CollateralUntrusted("attestation certificates have P-256 keys")

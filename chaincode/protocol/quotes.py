@@ -158,7 +158,7 @@ def inspect_quote(quote: bytes, collateral: str, root: bytes, at: int) -> QuoteV
     if claims.tee is not good.tee:
         raise QuotePlatformMismatch(f"a quote of {claims.tee}, collateral for {good.tee}; fetch {claims.tee}'s")
     try:
-        verified = dcap_qvl.verify_with_root_ca(quote, good.parsed(), root, at)
+        verified = dcap_qvl.verify_with_root_ca(quote, good.parsed, root, at)
     except ValueError as error:
         raise _refusal(str(error)) from error
     return QuoteVerdict(

@@ -95,3 +95,30 @@ def test_measured_are_enclave_and_protocol_without_models() -> None:
     assert "goldengrain.chaincode.protocol/sealing.py" in names
     assert not any("models" in name or "market" in name for name in names)
     assert len(simulated_measurement()) == 32
+
+
+def test_keys_of_another_bundle_are_erased_when_their_epoch_is_over(tmp_path: Path) -> None:
+    EnclaveKeys.unseal_or_make(tmp_path, MEASUREMENT, BUNDLE, NOW)
+    EnclaveKeys.unseal_or_make(tmp_path, MEASUREMENT, bytes(32), NOW + EPOCH - 1)
+    assert len(list(tmp_path.glob("*.sealed"))) == 2
+    EnclaveKeys.unseal_or_make(tmp_path, MEASUREMENT, bytes(32), NOW + EPOCH)
+    assert len(list(tmp_path.glob("*.sealed"))) == 1
+
+
+def test_what_is_erased_is_overwritten_first(tmp_path: Path) -> None:
+    EnclaveKeys.unseal_or_make(tmp_path, MEASUREMENT, BUNDLE, NOW)
+    (path,) = tmp_path.glob("*.sealed")
+    old = path.read_bytes()
+    with path.open("rb") as kept:  # the file as it lies on disk, whatever becomes of its name
+        EnclaveKeys.unseal_or_make(tmp_path, MEASUREMENT, BUNDLE, NOW + EPOCH)
+        left = kept.read()
+    assert len(left) == len(old)
+    assert left == bytes(len(old))
+
+
+def test_a_sealed_file_that_was_renamed_to_last_longer_is_as_old_as_before(tmp_path: Path) -> None:
+    first = EnclaveKeys.unseal_or_make(tmp_path, MEASUREMENT, BUNDLE, NOW)
+    (path,) = tmp_path.glob("*.sealed")
+    path.rename(path.with_name(path.name.replace(str(first.expires), str(first.expires + EPOCH))))
+    second = EnclaveKeys.unseal_or_make(tmp_path, MEASUREMENT, BUNDLE, NOW + EPOCH)
+    assert second.enclave != first.enclave

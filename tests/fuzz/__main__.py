@@ -9,7 +9,12 @@ import sys
 
 import atheris
 
-INSTRUMENTED = ["goldengrain.chaincode.protocol", "goldengrain.chaincode.market"]
+INSTRUMENTED = [
+    "goldengrain.chaincode.protocol",
+    "goldengrain.chaincode.market",
+    "goldengrain.enclave",
+    "goldengrain.gateway.collateral",
+]
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ from goldengrain.chaincode.protocol.records import Record
 from goldengrain.chaincode.protocol.task import MAX_SLOTS, Task
 from goldengrain.chaincode.protocol.ticket import Claim, JobTicketPayload, Ticket
 from tests.chaincode.market import determinism
+from tests.fuzz.attestation import attestation
 
 RECORDS: tuple[type[Record], ...] = (
     Policy, Task, Order, EnvelopeDigest, Claim, Ticket, JobTicketPayload, *commands.COMMANDS.values(),
@@ -235,4 +236,4 @@ def _changed_once(document: Any, source: Source) -> Any:
     return EDGES[source.number(len(EDGES))]
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"parsers": parsers, "calls": calls}
+TARGETS: dict[str, Callable[[bytes], None]] = {"parsers": parsers, "calls": calls, "attestation": attestation}
