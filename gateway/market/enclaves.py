@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from goldengrain.chaincode.protocol.commands import Challenge, PutCollateral, RegisterEnclave
-from goldengrain.chaincode.protocol.evidence import Tee
-from goldengrain.chaincode.protocol.queries import GetChallenge, GetCollateral, GetEnclave, ListEnclaves
+from goldengrain.chaincode.protocol.errors import QuoteRootUnknown
+from goldengrain.chaincode.protocol.evidence import QuoteVerdict, Tee, tee_of
+from goldengrain.chaincode.protocol.queries import GetChallenge, GetCollateral, GetEnclave, GetPolicy, ListEnclaves
+from goldengrain.chaincode.protocol.quotes import verify_quote
 from goldengrain.gateway.market.calls import Caller, Committed
-from goldengrain.gateway.market.views import ChallengeView, CollateralView, EnclaveView, read
+from goldengrain.gateway.market.views import ChallengeView, CollateralView, EnclaveView, PolicyView, read
 
 
 class Enclaves:
@@ -24,6 +26,18 @@ class Enclaves:
     async def collateral(self, root: bytes, fmspc: bytes, tee: Tee = Tee.SGX) -> CollateralView:
         """Return the stored collateral of a platform kind under a root, for SGX or TDX."""
         return read(CollateralView, await self._caller.ask(GetCollateral(root, fmspc, tee)))
+
+    async def judge(self, quote: bytes, root: bytes, fmspc: bytes, at: int) -> QuoteVerdict:
+        """Judge a quote here as the contract would at a time, by its policy and collateral: checks 3 to 6 of section 4.
+
+        Raises the refusals of quotes and collateral, and CollateralNotFound.
+        """
+        policy = read(PolicyView, await self._caller.ask(GetPolicy())).policy
+        accepted = policy.root(root)
+        if accepted is None:
+            raise QuoteRootUnknown("the policy doesn't accept this attestation root")
+        stored = await self.collateral(root, fmspc, tee_of(quote))
+        return verify_quote(quote, stored.text, accepted.certificate, at, policy)
 
     async def challenge(self, operator: bytes) -> Committed:
         """Challenge an operator (its account); the transaction id is the nonce for one registration."""

@@ -54,6 +54,7 @@ class Enclaves(Blocking[aio_enclaves.Enclaves]):
 
     put_collateral = blocking(aio_enclaves.Enclaves.put_collateral)
     collateral = blocking(aio_enclaves.Enclaves.collateral)
+    judge = blocking(aio_enclaves.Enclaves.judge)
     challenge = blocking(aio_enclaves.Enclaves.challenge)
     get_challenge = blocking(aio_enclaves.Enclaves.get_challenge)
     register = blocking(aio_enclaves.Enclaves.register)

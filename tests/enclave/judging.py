@@ -138,8 +138,11 @@ def _changed(registration: quotes.Registration, fields: Mapping[str, Any]) -> qu
 
 def _quote(defect: dict[str, Any], tee: Tee) -> None:
     platform = SimulatedPlatform(_root("own"), tee=tee, **defect.get("platform", {}))
-    policy = _policy(platform, defect.get("policy", {}))
+    intel = "root" in defect
+    policy = _policy(platform, {"roots": INTEL} if intel else defect.get("policy", {}))
     registration = _registration(policy)
+    if intel:
+        registration = replace(registration, root=policy.roots[0].id)
     options = dict(defect.get("quote", {}))
     code = OTHER if options.pop("code", None) == "other" else CODE
     quote = _edited(platform.quote(registration.report_data(), code, **options), defect.get("bytes", {}))

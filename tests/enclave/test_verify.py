@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from goldengrain.chaincode.protocol.errors import MalformedInput, QuoteRefused
 from goldengrain.chaincode.protocol.evidence import Tee
@@ -288,3 +290,30 @@ def test_real_quote_gives_the_recorded_verdict() -> None:
     today = verify(quote, collateral, at=AT)
     assert today.refusal is not None
     assert today.refusal.code == "COLLATERAL_EXPIRED"
+
+
+LENIENT = AllOf((UnsafeAnyMeasurement(),))
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+@pytest.mark.parametrize("name", ["intel_sgx_v3", "intel_tdx_v4"])
+def test_a_real_quote_changed_at_random_is_refused_or_says_the_same(name: str, data: st.DataObject) -> None:
+    quote, collateral, at = recorded(name)
+    changed = bytearray(quote)
+    for _ in range(data.draw(st.integers(1, 4))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        changed = changed[: data.draw(st.integers(0, len(changed)))]
+    verdict = verify(bytes(changed), collateral, at=at, policy=LENIENT)
+    assert not verdict.accepted or verdict == verify(quote, collateral, at=at, policy=LENIENT)
+
+
+@pytest.mark.parametrize("tee", Tee)
+@pytest.mark.parametrize("rules", [LENIENT, AllOf((NotDebug(),)), AllOf((AnyOf((StatusIn(("UpToDate",)), LENIENT)),))])
+def test_no_policy_accepts_a_simulated_quote_under_intels_root(rules: AllOf, tee: Tee, root: DevelopmentRoot) -> None:
+    machine = SimulatedPlatform(root, tee=tee)
+    theirs, _, at = recorded("intel_sgx_v3")[1], None, AT
+    for collateral in (machine.collateral(at=AT), theirs):
+        verdict = verify(machine.quote(DATA, MEASUREMENT), collateral, at=at, policy=rules)
+        assert (verdict.accepted, verdict.verified) == (False, False)
