@@ -8,7 +8,7 @@ delivers it has the peers' slots empty (see `orderer_view`).
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives import hashes
@@ -92,6 +92,43 @@ def sign_block(block: common_pb2.Block, signer: BlockSigner, last_config: int) -
     slots[common_pb2.LAST_CONFIG] = common_pb2.Metadata(
         value=common_pb2.LastConfig(index=last_config).SerializeToString()
     ).SerializeToString()
+
+
+def sign_by_consenters(block: common_pb2.Block, consenters: Mapping[int, BlockSigner], last_config: int) -> None:
+    """Fill the orderer's slots as SmartBFT consenters do, who sign by their numbers and not by name.
+
+    Each signature covers the metadata's value, the identifier header and the DER header, in this order. SmartBFT's view
+    metadata (its first view, in which every block follows the one before) are encoded by hand: no Python package has
+    them. The slot that repeats the last configuration stays empty.
+    """
+    number = block.header.number
+    decisions = b"\x18" + varint(number - 1) if number > 1 else b""
+    value = common_pb2.OrdererBlockMetadata(
+        last_config=common_pb2.LastConfig(index=last_config), consenter_metadata=b"\x10" + varint(number) + decisions
+    ).SerializeToString()
+    metadata = common_pb2.Metadata(value=value)
+    tail = header_bytes(block.header)
+    for identifier, signer in consenters.items():
+        header = common_pb2.IdentifierHeader(identifier=identifier, nonce=os.urandom(24)).SerializeToString()
+        metadata.signatures.add(identifier_header=header, signature=signer.sign(value + header + tail))
+    block.metadata.metadata[common_pb2.SIGNATURES] = metadata.SerializeToString()
+
+
+def bft_quorum(consenters: int) -> int:
+    """How many of so many SmartBFT consenters have to sign a block: f of 3f + 1 may lie."""
+    faults = (consenters - 1) // 3
+    return (consenters + faults) // 2 + 1
+
+
+def varint(number: int) -> bytes:
+    """Encode a number as protobuf does."""
+    if number < 0x80:
+        return bytes((number,))
+    encoded = bytearray()
+    while number >= 0x80:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*encoded, number])
 
 
 @dataclass(frozen=True)

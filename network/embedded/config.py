@@ -61,6 +61,7 @@ class ChannelConfig:
             self.policies = PolicyTree(dict(_policies(root, "/Channel", self.msps)), self.msps)
             self.batch = _batch(root)
             self.consensus_type: str = _consensus(root)
+            self.consenters: Mapping[int, bytes] = _consenters(root, self.consensus_type)
             self.orderer_addresses = _orderer_addresses(root, self.orderer_organizations)
             self.capabilities: Mapping[str, frozenset[str]] = _capabilities(root)
         except (DecodeError, PolicySyntaxError, KeyError) as error:
@@ -196,6 +197,15 @@ def _consensus(root: configtx_pb2.ConfigGroup) -> str:
         raise ConfigError("the configuration's Orderer group has no ConsensusType")
     value = values["ConsensusType"].value
     return orderer_configuration_pb2.ConsensusType.FromString(value).type
+
+
+def _consenters(root: configtx_pb2.ConfigGroup, kind: str) -> Mapping[int, bytes]:
+    """Certificates (PEM) of the SmartBFT consenters by number; none with Raft, where one orderer signs by name."""
+    values = root.groups[ORDERER].values
+    if kind != "BFT" or "Orderers" not in values:
+        return MappingProxyType({})
+    mapping = configuration_pb2.Orderers.FromString(values["Orderers"].value).consenter_mapping
+    return MappingProxyType({one.id: one.identity for one in mapping})
 
 
 def _orderer_addresses(root: configtx_pb2.ConfigGroup, organizations: Mapping[str, Organization]) -> tuple[str, ...]:

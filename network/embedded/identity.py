@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from fabric_protos.msp import identities_pb2
@@ -12,7 +13,7 @@ from fabric_protos.msp import identities_pb2
 from goldengrain.network.embedded.blocks import BlockSigner, sign_low_s
 from goldengrain.network.embedded.errors import ConfigError
 
-__all__ = ["load_signer"]
+__all__ = ["certificate_of", "load_signer", "public_key"]
 
 
 def load_signer(msp: Path, msp_id: str) -> BlockSigner:
@@ -32,6 +33,17 @@ def load_signer(msp: Path, msp_id: str) -> BlockSigner:
         raise ConfigError(f"{key_file} is not an elliptic curve key")
     identity = identities_pb2.SerializedIdentity(mspid=msp_id, id_bytes=certificate)
     return BlockSigner(identity.SerializeToString(), partial(sign_low_s, key))
+
+
+def certificate_of(identity: bytes) -> bytes:
+    """Return the certificate (PEM) of a serialised identity."""
+    return identities_pb2.SerializedIdentity.FromString(identity).id_bytes
+
+
+def public_key(certificate: bytes) -> bytes:
+    """Return the public key of a certificate (PEM), which a renewed one has as well."""
+    key = x509.load_pem_x509_certificate(certificate).public_key()
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def _only_file(folder: Path) -> Path:

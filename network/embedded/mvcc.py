@@ -18,6 +18,7 @@ from typing import Protocol
 from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2
 from fabric_protos.peer import transaction_pb2
 
+from goldengrain.network.embedded.blocks import varint
 from goldengrain.network.embedded.rwset import NamespaceRwSet, RangeSummary, kv_read, read_version
 from goldengrain.network.embedded.state import StateKey, Update, Version, VersionedValue, encode_metadata
 
@@ -154,7 +155,7 @@ def _operations(rwsets: Iterable[NamespaceRwSet]) -> dict[StateKey, _KeyOperatio
 
 def commit_hash(flags: bytes, updates: Mapping[StateKey, Update], previous: bytes) -> bytes:
     """SHA-256 over the number of transactions, their validation codes, the updates in order, and the hash before."""
-    digest = hashlib.sha256(_varint(len(flags)) + flags)
+    digest = hashlib.sha256(varint(len(flags)) + flags)
     namespace, collection = "", ""
     for key in sorted(updates, key=lambda k: (k.namespace.encode(), k.collection.encode(), k.key)):
         update = updates[key]
@@ -165,25 +166,14 @@ def commit_hash(flags: bytes, updates: Mapping[StateKey, Update], previous: byte
         body += _field(3, key.key)
         body += b"\x20\x01" if update.value is None else _field(5, update.value)
         body += _field(6, _height_bytes(update.version))
-        digest.update(b"\x0a" + _varint(len(body)) + body)
+        digest.update(b"\x0a" + varint(len(body)) + body)
         namespace, collection = key.namespace, key.collection
     digest.update(previous)
     return digest.digest()
 
 
-def _varint(number: int) -> bytes:
-    if number < 0x80:
-        return bytes((number,))
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
 def _field(number: int, value: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(value)) + value if value else b""
+    return bytes([number << 3 | 2]) + varint(len(value)) + value if value else b""
 
 
 @lru_cache(maxsize=1024)

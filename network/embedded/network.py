@@ -29,7 +29,7 @@ import grpc
 from fabric_protos.common import common_pb2
 
 from goldengrain.chaincode.protocol.clock import LedgerClock
-from goldengrain.network.embedded.blocks import header_hash
+from goldengrain.network.embedded.blocks import BlockSigner, header_hash
 from goldengrain.network.embedded.channel import Channel
 from goldengrain.network.embedded.config import ChannelConfig
 from goldengrain.network.embedded.deliver import deliver_handler
@@ -225,14 +225,20 @@ class EmbeddedNetwork:
     def _genesis(self) -> common_pb2.Block:
         return common_pb2.Block.FromString(self.home.genesis_file(self.topology.channel.name).read_bytes())
 
+    @cached_property
+    def _order_signers(self) -> list[BlockSigner]:
+        """The signing identity of every ordering node; the first one signs where one is enough."""
+        return [
+            load_signer(self.home.orderer(organization, node) / "msp", organization.msp_id)
+            for organization, node in self.topology.orderers()
+        ]
+
     def _open_channel(self, name: str, genesis: common_pb2.Block | None) -> Channel:
         path = self.home.ledger / f"{name}.sqlite"
         path.parent.mkdir(parents=True, exist_ok=True)
         channel = Channel.open(path, genesis) if genesis is None or path.exists() else Channel.create(path, genesis)
         self.channels[name] = channel
-        organization = self.topology.orderer
-        signer = load_signer(self.home.orderer(organization, organization.orderers[0]) / "msp", organization.msp_id)
-        self.orderers[name] = Orderer(channel, signer, self._clock)
+        self.orderers[name] = Orderer(channel, self._order_signers[0], self._clock, self._order_signers)
         self._planners[name] = Planner(channel, self.peers)
         return channel
 
@@ -266,13 +272,12 @@ class EmbeddedNetwork:
         self.join(genesis, [peer])
 
     def _make_services(self) -> None:
-        organization = self.topology.orderer
-        hosts = [(node.host(organization), node) for node in organization.orderers]
+        nodes = [(node.host(owner), owner, node) for owner, node in self.topology.orderers()]
         endpoint = OrdererEndpoint(
             self.orderers,
-            organization.orderers[0].address,
-            organization.msp_id,
-            lambda: any(host in self._servers for host, _ in hosts),
+            nodes[0][2].address,
+            nodes[0][1].msp_id,
+            lambda: any(host in self._servers for host, _, _ in nodes),
         )
         announcements = Announcements()
         for (owner, node), peer in zip(self.topology.peers(), self.peers, strict=True):
@@ -284,9 +289,9 @@ class EmbeddedNetwork:
                 DiscoveryService(peer, self.peers, announcements).handler(),
             )
             self._services[peer.name] = (node.address, self.home.peer(owner, node) / "tls", handlers)
-        for host, orderer in hosts:
+        for host, orderer_organization, orderer in nodes:
             service = OrdererService(self.channels, self.orderers, self._clock)
-            tls = self.home.orderer(organization, orderer) / "tls"
+            tls = self.home.orderer(orderer_organization, orderer) / "tls"
             self._services[host] = (orderer.address, tls, (service.handler(),))
 
     # -- chaincodes --------------------------------------------------------------------------------------------------

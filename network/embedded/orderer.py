@@ -42,6 +42,7 @@ from goldengrain.network.embedded.errors import (
     LedgerError,
     PolicyError,
 )
+from goldengrain.network.embedded.identity import certificate_of, public_key
 from goldengrain.network.embedded.policies import SignedData
 
 __all__ = ["Orderer", "addressed_channel"]
@@ -75,10 +76,16 @@ def addressed_channel(envelope: common_pb2.Envelope) -> common_pb2.ChannelHeader
 class Orderer:
     """Orders one channel; `start` it, `stop` it before closing the channel."""
 
-    def __init__(self, channel: Channel, signer: BlockSigner, clock: Callable[[], float]) -> None:
-        """`clock` gives ledger time in seconds since 1970, for the expiry of certificates; timers use real time."""
+    def __init__(
+        self, channel: Channel, signer: BlockSigner, clock: Callable[[], float], consenters: Sequence[BlockSigner] = ()
+    ) -> None:
+        """`clock` gives ledger time in seconds since 1970, for the expiry of certificates; timers use real time.
+
+        `consenters` are all the nodes that this orderer plays: a quorum of them signs a SmartBFT channel's blocks.
+        """
         self._channel = channel
         self._signer = signer
+        self._consenters = {public_key(certificate_of(one.identity)): one for one in consenters}
         self._clock = clock
         self._pending: deque[Queued] = deque()
         self._pending_bytes = 0
@@ -289,8 +296,18 @@ class Orderer:
             return
         block = block_tools.make_block(ledger.height, ledger.last_hash, envelopes)
         last_config = ledger.height if batch[0].is_config else self._channel.config.block_number
-        block_tools.sign_block(block, self._signer, last_config)
+        self._sign(block, last_config)
         await self._channel.commit(block, ordered_through=batch[-1].sequence)
+
+    def _sign(self, block: common_pb2.Block, last_config: int) -> None:
+        listed = self._channel.config.consenters
+        if not listed:
+            block_tools.sign_block(block, self._signer, last_config)
+            return
+        known = {number: self._consenters.get(public_key(certificate)) for number, certificate in listed.items()}
+        signers = {number: signer for number, signer in known.items() if signer is not None}
+        quorum = dict(islice(signers.items(), block_tools.bft_quorum(len(listed))))
+        block_tools.sign_by_consenters(block, quorum, last_config)
 
     def _still_good(self, entry: Queued) -> bytes | None:
         """Return the envelope to put into the block, None for one that the present configuration doesn't accept."""

@@ -12,6 +12,7 @@ from goldengrain.network.embedded import rwset
 from goldengrain.network.embedded.channel import Channel
 from goldengrain.network.embedded.errors import BlockRefusedError
 from goldengrain.network.embedded.policies import SignedData
+from tests.recordings import archive
 from tests.recordings import blocks as recorded
 
 
@@ -113,3 +114,16 @@ def results_of(payload: common_pb2.Payload) -> bytes:
     content = transaction_pb2.ChaincodeActionPayload.FromString(action.payload).action
     response = proposal_response_pb2.ProposalResponsePayload.FromString(content.proposal_response_payload)
     return proposal_pb2.ChaincodeAction.FromString(response.extension).results
+
+
+def test_smartbft_metadata_are_as_four_real_orderers_made_them() -> None:
+    signer = tools.BlockSigner(b"", lambda data: b"")
+    for number in (1, 2, 3):
+        block = common_pb2.Block.FromString(archive.files("bft")[f"bft_blocks_7050.{number + 1:02}.block.pb"])
+        recorded = [common_pb2.Metadata.FromString(block.metadata.metadata[0]), *block.metadata.metadata[1:]]
+        block.metadata.metadata[0] = b""
+        tools.sign_by_consenters(block, {1: signer, 2: signer, 4: signer}, 0)
+        ours = common_pb2.Metadata.FromString(block.metadata.metadata[0])
+        assert (ours.value, len(ours.signatures)) == (recorded[0].value, len(recorded[0].signatures))
+        assert list(block.metadata.metadata[1:]) == recorded[1:]
+    assert [tools.bft_quorum(count) for count in (4, 5, 6, 7, 10)] == [3, 4, 4, 5, 7]

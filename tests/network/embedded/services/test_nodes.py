@@ -20,7 +20,9 @@ from goldengrain.network.embedded.network import EmbeddedNetwork
 from goldengrain.network.errors import NetworkNotRunning
 from goldengrain.network.genesis import genesis_block
 from goldengrain.network.home import Home
-from goldengrain.network.topology import Channel, Peer
+from goldengrain.network.topology import BatchSettings, Channel, OrdererOrganization, Peer, default_topology
+from goldengrain.network.topology import Orderer as OrdererNode
+from tests.blockcheck.checker import check_chain
 from tests.network.embedded.core.kit import collection
 from tests.network.embedded.services.conftest import quick_topology
 from tests.network.embedded.services.deployed import Deployed, deployed, running
@@ -199,6 +201,28 @@ async def test_a_damaged_list_of_joined_channels_is_refused(home: Home) -> None:
     (home.ledger / "joined.json").write_text("[]")
     with pytest.raises(LedgerCorruptError, match=r"joined\.json"):
         await EmbeddedNetwork(home).start()
+
+
+async def test_a_smartbft_channels_blocks_are_signed_by_a_quorum_of_all_its_orderers(tmp_path: Path) -> None:
+    """Recorded blocks of real SmartBFT orderers pass the same checks; two organisations order this channel."""
+    topology = default_topology(orderers=3, consensus="raft")
+    further = OrdererOrganization("Others", "OthersMSP", "others.example.com", (OrdererNode("orderer4"),))
+    channel = Channel("market", BatchSettings(timeout_ms=20), "smartbft")
+    home = Home(tmp_path / "home")
+    create(home, replace(topology, further_orderers=(further,), channel=channel))
+    async with deployed(home) as net:
+        assert (await (await net.contract()).submit("put", "k", "v")).code == "VALID"
+        ledger = net.network.channels["market"].ledger
+        blocks = [ledger.block_bytes(number) for number in range(ledger.height)]
+        assert check_chain(blocks) == {}
+        async with (await net.gateway()).network("market").fetch_blocks(0, ledger.height - 1) as fetched:
+            assert [block.header.number async for block in fetched] == list(range(ledger.height))
+        for host in ("orderer4.others.example.com", "orderer.example.com"):
+            await net.network.stop_node(host)
+        assert (await (await net.contract()).submit("put", "k", "w")).code == "VALID"
+    metadata = common_pb2.Metadata.FromString(common_pb2.Block.FromString(blocks[-1]).metadata.metadata[0])
+    headers = [common_pb2.IdentifierHeader.FromString(one.identifier_header) for one in metadata.signatures]
+    assert [header.identifier for header in headers] == [1, 2, 3]
 
 
 async def test_two_peers_of_an_organisation_stand_in_for_each_other(tmp_path: Path) -> None:
