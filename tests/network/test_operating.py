@@ -61,14 +61,21 @@ class Load:
     swaps: list[Swap] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     ending: bool = False
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while two swaps are played; who takes it comes between two and the next two."""
 
     async def run(self) -> None:
         while not self.ending:
-            task = await insist(partial(self.bench.open_task, slots=2))
-            pair = [Swap(self.bench, task, organization, organization - 1) for organization in (1, 2)]
-            self.swaps += pair
-            for committed in await asyncio.gather(*(play(self.bench, swap) for swap in pair)):
-                self.told += [one.transaction_id for one in committed]
+            async with self.turn:
+                await self._two()
+            await asyncio.sleep(0)
+
+    async def _two(self) -> None:
+        task = await insist(partial(self.bench.open_task, slots=2))
+        pair = [Swap(self.bench, task, organization, organization - 1) for organization in (1, 2)]
+        self.swaps += pair
+        for committed in await asyncio.gather(*(play(self.bench, swap) for swap in pair)):
+            self.told += [one.transaction_id for one in committed]
 
     async def some_more(self) -> None:
         """Wait for swaps that began after now."""
@@ -160,7 +167,8 @@ async def test_a_network_is_operated_on_while_swaps_run(topology: Topology) -> N
             await asyncio.to_thread(_renew_everything, home)
             for node in own_nodes(home, home.load_topology()):
                 await runtime.restart_node(home, node.name)
-            await _reconnect(bench, stack)
+            async with load.turn:
+                await _reconnect(bench, stack)
 
             address = f"127.0.0.1:{free_port()}"
             upgraded = await lifecycle.deploy(home, CONTRACT, "2", address)
