@@ -85,7 +85,7 @@ def init(
     "--runtime",
     "kind",
     type=click.Choice(runtime.RUNTIMES),
-    help="What runs it: one process (embedded) or Fabric's own programs (native, from FABRIC_BIN or PATH).",
+    help="What runs it: one process (embedded), Fabric's programs (native, in FABRIC_BIN or on PATH), images (docker).",
 )
 def up(context: click.Context, market: bool, organizations: int, topology: Path | None, kind: str | None) -> None:
     """Bring a network up and leave it running: the folder's, the one that `network init` described, or three members.

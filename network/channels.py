@@ -14,10 +14,10 @@ from .errors import NetworkNotRunning
 from .genesis import write_genesis
 from .home import Home
 from .joining import join_all
-from .native import NativeNetwork
 from .profiles import write_profiles
 from .progress import Steps, silent
-from .runtime import is_running, runtime_of
+from .runners import real_network, runtime_of
+from .runtime import is_running
 from .topology import BatchSettings, Channel, Organization
 
 Group = configtx_pb2.ConfigGroup
@@ -59,7 +59,7 @@ async def join_channels(home: Home, *, steps: Steps = silent) -> None:
         if runtime_of(home) == "embedded":
             await join_all(home, topology)
             return
-        network = NativeNetwork(home)
+        network = real_network(home)
         await network.attach()
         await network.join()
 

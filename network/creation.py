@@ -37,6 +37,8 @@ _STATE_FILES = (
     "trust-bundle.json",
     "stores.json",
     "network.yaml",
+    "network.bundle",
+    "compose.yaml",
 )
 
 
@@ -133,7 +135,7 @@ def is_unfinished(home: Home) -> bool:
 
 def remove_created(home: Home) -> None:
     """Undo `create` after a failure; logs stay."""
-    _remove(home, (*_MADE_HERE, "ledger", "nodes"))
+    _remove(home, (*_MADE_HERE, "ledger", "nodes", "compose.yaml"))
 
 
 def remove(home: Home) -> None:

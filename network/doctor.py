@@ -19,11 +19,12 @@ from typing import Literal
 from .creation import is_network, is_unfinished
 from .errors import FabricProgramsMissing, FabricTooOld, NetworkError
 from .home import Home
-from .nodes import ProcessRunner, recorded_nodes
+from .nodes import run_nodes
 from .ports import is_free
 from .programs import find_programs
 from .renewal import node_names
-from .runtime import is_running, query_status, runtime_of
+from .runners import runner_of, runtime_of
+from .runtime import is_running, query_status
 from .status import NetworkStatus, first_expiry
 from .topology import LOOPBACK, Topology
 
@@ -52,7 +53,7 @@ async def examine(home: Home, *, now: datetime | None = None) -> list[Finding]:
 
     """
     now = now or datetime.now(UTC)
-    found = [await _programs(needed=home.nodes.exists()), _disk(home)]
+    found = [await _programs(needed=runtime_of(home) == "native"), _disk(home)]
     if is_unfinished(home):
         advice = "`goldengrain network up` clears it away and starts afresh"
         return [*found, Finding("problem", f"{home.path} holds a network that was never finished", advice)]
@@ -139,7 +140,8 @@ def _ports(topology: Topology) -> Iterator[Finding]:
 
 
 def _nodes(home: Home, status: NetworkStatus) -> Iterator[Finding]:
-    ended = {node.name for node in recorded_nodes(home) if not ProcessRunner().is_alive(node)}
+    runner = runner_of(home)
+    ended = {node.name for node in run_nodes(home) if not runner.is_alive(node)}
     newest = max((node.height or 0 for node in status.nodes), default=0)
     bad = 0
     for node in status.nodes:

@@ -13,6 +13,7 @@ GoldenGrainError
     ├── StopFailed                  STOP_FAILED
     ├── FabricProgramsMissing       FABRIC_PROGRAMS_MISSING
     ├── FabricTooOld                FABRIC_TOO_OLD           older than 2.5
+    ├── DockerMissing               DOCKER_MISSING           its engine, its Python SDK or an image
     ├── ChannelJoinFailed           CHANNEL_JOIN_FAILED
     ├── UpdateInvalid               UPDATE_INVALID           a change of a channel's configuration that is none
     ├── UpdateRefused               UPDATE_REFUSED           orderers refuse it; most often signatures are missing
@@ -113,6 +114,12 @@ class FabricTooOld(NetworkError):
     """Fabric's programs are of a release before 2.5."""
 
     code = "FABRIC_TOO_OLD"
+
+
+class DockerMissing(NetworkError):
+    """Docker's engine does not answer, or its Python SDK or an image of Fabric is missing."""
+
+    code = "DOCKER_MISSING"
 
 
 class ChannelJoinFailed(NetworkError):

@@ -31,13 +31,13 @@ from .errors import NetworkNotRunning, SnapshotFailed, StartFailed, TopologyConf
 from .genesis import bft_consenter, member_group, raft_consenter
 from .home import Home
 from .joining import join_all
-from .native import NativeNetwork
-from .nodes import ProcessRunner, node_of, own_peers
+from .nodes import node_of, own_peers
 from .pki import create_node, create_organization
 from .ports import assign_ports
 from .profiles import write_profiles, write_wallet
 from .progress import Steps, silent
-from .runtime import down, is_running, runtime_of, up
+from .runners import real_network, runner_of, runtime_of
+from .runtime import down, is_running, up
 from .snapshot_join import read_channel
 from .status import query_status
 from .topology import Orderer, OrdererOrganization, Organization, Peer, Topology
@@ -128,7 +128,7 @@ async def add_peer(
         await _run_new(home, [peer.host(owner)], steps)
         return peer
     with steps(f"{peer.host(owner)} started, begins with {snapshot}"):
-        network = NativeNetwork(home)
+        network = real_network(home)
         await network.attach()
         await network.start_from_snapshot(grown.organization(organization), peer, snapshot)
         await _catch_up(home, [peer.host(owner)])
@@ -266,7 +266,7 @@ def _save(home: Home, topology: Topology) -> None:
 
 
 async def _stop(home: Home, names: list[str]) -> None:
-    await asyncio.to_thread(ProcessRunner().stop, [node_of(home, name, "") for name in names])
+    await asyncio.to_thread(runner_of(home).stop, [node_of(home, name, "") for name in names])
 
 
 async def _run_new(home: Home, names: list[str], steps: Steps, block: bytes | None = None) -> None:
@@ -275,7 +275,7 @@ async def _run_new(home: Home, names: list[str], steps: Steps, block: bytes | No
         if runtime_of(home) == "embedded":
             await _restart_embedded(home)
             return
-        network = NativeNetwork(home)
+        network = real_network(home)
         await network.attach()
         await asyncio.gather(*(network.start_node(name, block) for name in names))
         await _catch_up(home, names)

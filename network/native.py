@@ -105,7 +105,7 @@ class NativeNetwork:
             ChannelJoinFailed: if a node refuses to join a channel.
 
         """
-        programs = await find_programs(self._fabric_bin)
+        programs = await self._find_programs()
         async with AsyncExitStack() as stack:
             lock = stack.enter_context(NetworkLock(self.home.lock_file))
             if not lock.acquire():
@@ -113,11 +113,11 @@ class NativeNetwork:
                     f"the network in {self.home.path} runs already; `goldengrain network status` shows it, "
                     "`goldengrain network restart NODE` starts a node that ended"
                 )
-            self._runner = ProcessRunner(lock.descriptor)
+            self._runner = self._make_runner(lock.descriptor)
             try:
                 await self._bring_up(programs)
             finally:
-                self._runner = ProcessRunner()
+                self._runner = self._make_runner()
             lock.share()
         self.state = network_state(self.topology, runtime=self.runtime, pid=0, started=0)
         self.home.save_state(self.state)
@@ -209,11 +209,11 @@ class NativeNetwork:
         """Start a node's process beside those that run."""
         with NetworkLock(self.home.lock_file) as lock:
             lock.share()
-            self._runner = ProcessRunner(lock.descriptor)
+            self._runner = self._make_runner(lock.descriptor)
             try:
                 self._start(self._nodes[name])
             finally:
-                self._runner = ProcessRunner()
+                self._runner = self._make_runner()
 
     async def join(self) -> None:
         """Have every node join every channel that it belongs to and has not joined.
@@ -236,11 +236,18 @@ class NativeNetwork:
 
         """
         self.topology = self.home.load_topology()
-        self._configure(await find_programs(self._fabric_bin))
+        self._configure(await self._find_programs())
 
     def node_names(self) -> list[str]:
         """The host names of the nodes that are run here, orderers first."""
         return list(self._nodes)
+
+    async def _find_programs(self) -> FabricPrograms:
+        return await find_programs(self._fabric_bin)
+
+    def _make_runner(self, lock: int | None = None) -> Runner:
+        """Who runs the nodes; processes inherit the open `lock` of the network's folder."""
+        return ProcessRunner(lock)
 
     def _existing(self) -> Topology | None:
         found = existing(self.home, self._wanted, runtime=self.runtime)

@@ -118,9 +118,10 @@ def own_nodes(home: Home, topology: Topology) -> list[Node]:
     return orderers + [node_of(home, peer.host(owner), "peer") for owner, peer in own_peers(home, topology)]
 
 
-def recorded_nodes(home: Home) -> list[Node]:
-    """Every node that was ever started in this folder."""
-    return [node_of(home, path.parent.name, "") for path in sorted(home.nodes.glob(f"*/{_RECORD}"))]
+def run_nodes(home: Home) -> list[Node]:
+    """Every node that was ever configured to run in this folder."""
+    paths = [*home.nodes.glob("*/core.yaml"), *home.nodes.glob("*/orderer.yaml")]
+    return [node_of(home, path.parent.name, "") for path in sorted(paths)]
 
 
 def _recorded(node: Node) -> tuple[int, int]:

@@ -23,8 +23,7 @@ from .creation import create, existing, is_network, remove, remove_created
 from .errors import NetworkAlreadyRunning, NetworkNotFound, NetworkNotRunning, StartFailed, TopologyInvalid
 from .home import READY_PREFIX, Home, NetworkState, as_home, network_state
 from .joining import join_all
-from .native import NativeNetwork
-from .nodes import ProcessRunner, recorded_nodes
+from .nodes import run_nodes
 from .ports import check_ports_free
 from .processes import (
     NetworkLock,
@@ -38,6 +37,7 @@ from .processes import (
     wait_until,
 )
 from .progress import Steps, silent
+from .runners import real_network, runner_of, runtime_of
 from .status import NetworkStatus, NodeStatus, is_imported, is_running, query_status, status
 from .topology import Topology, default_topology
 
@@ -60,7 +60,7 @@ EMBEDDED_LOG = "network.log"
 _LOG_LINES = 15
 
 
-RUNTIMES = ("embedded", "native")
+RUNTIMES = ("embedded", "native", "docker")
 
 
 def up(
@@ -77,8 +77,8 @@ def up(
         home: the network's folder.
         topology: what to create (default: three organisations). For a network that exists it may be left out; if it is
             given, it has to be the same but for ports of 0.
-        runtime: `embedded` or `native`; default: the one that has run it before, else `embedded`.
-        timeout_s: how long it may take until it is ready, in seconds; default 30, `native` 60.
+        runtime: `embedded`, `native` or `docker`; default: the one that has run it before, else `embedded`.
+        timeout_s: how long it may take until it is ready, in seconds; default 30, with real peers 60.
         steps: told what is being done.
 
     Raises:
@@ -93,15 +93,11 @@ def up(
     if is_imported(home):
         raise NetworkAlreadyRunning(f"others run the network of {home.path}; it was imported, and is theirs to start")
     runtime = runtime or runtime_of(home)
-    if runtime == "native":
-        return asyncio.run(NativeNetwork(home, topology, timeout_s=timeout_s or 60.0, steps=steps).start())
+    if runtime != "embedded":
+        network = real_network(home, topology, kind=runtime, timeout_s=timeout_s or 60.0, steps=steps)
+        return asyncio.run(network.start())
     with steps("one process for all peers and the orderer"):
         return _up_embedded(home, topology, timeout_s or 30.0)
-
-
-def runtime_of(home: Home) -> str:
-    """The runtime that has the ledger of a folder's network; `embedded` where it has none yet."""
-    return "native" if home.nodes.exists() else "embedded"
 
 
 def _up_embedded(home: Home, topology: Topology | None, timeout_s: float) -> NetworkState:
@@ -142,11 +138,11 @@ async def restart_node(home: Home | Path, name: str, *, steps: Steps = silent) -
     home = as_home(home)
     if runtime_of(home) == "embedded":
         raise NetworkNotRunning(f"the network in {home.path} is one process; restart it without naming a node")
-    network = NativeNetwork(home)
+    network = real_network(home)
     await network.attach()
     if name not in network.node_names():
         raise NetworkNotFound(f"no node {name!r} is run here; there are {', '.join(network.node_names())}")
-    if not is_locked(home.lock_file):
+    if not is_running(home):
         raise NetworkNotRunning(f"the network in {home.path} does not run; `goldengrain network up` starts it")
     with steps(f"{name} stopped"):
         await network.stop_node(name)
@@ -233,11 +229,11 @@ def _await_ready(process: subprocess.Popen[bytes], log: Path, offset: int, timeo
 
 def _stop(home: Home, grace_s: float) -> bool:
     """Stop the network's process if it lives; False if it does not."""
-    if not is_locked(home.lock_file):
+    if not is_running(home) or is_imported(home):
         return False
-    if nodes := recorded_nodes(home):
-        ProcessRunner().stop(nodes)
-        if not is_locked(home.lock_file):
+    if runtime_of(home) != "embedded":
+        runner_of(home).stop(run_nodes(home))
+        if not is_running(home):
             return True
     # A network that is just coming up has its lock, but no network.json yet.
     wait_until(lambda: home.network_file.exists() or not is_locked(home.lock_file), grace_s)

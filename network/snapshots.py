@@ -28,7 +28,7 @@ from goldengrain.gateway.identity import Credentials, credentials_from_msp
 
 from .errors import SnapshotFailed, TopologyConflict, TopologyInvalid
 from .home import Home
-from .runtime import runtime_of
+from .runners import runtime_of
 from .topology import Organization, Peer, Topology
 
 _PATIENCE_S = 60.0

@@ -19,8 +19,10 @@ from goldengrain.gateway.identity import credentials_from_msp
 
 from .errors import NetworkError
 from .home import Home, NetworkState, as_home
+from .nodes import run_nodes
 from .participation import leads, participation, read_metrics
 from .processes import is_locked
+from .runners import runner_of, runtime_of
 from .topology import Orderer, OrdererOrganization, Organization, Peer
 
 IMPORTED = "imported"
@@ -94,7 +96,11 @@ async def query_status(home: Home | Path, *, timeout_s: float = 3.0) -> NetworkS
 
 def is_running(home: Home | Path) -> bool:
     """Whether the network's process lives, or one of its processes; a network that others run is taken to."""
-    return is_locked(as_home(home).lock_file) or is_imported(as_home(home))
+    home = as_home(home)
+    if runtime_of(home) == "docker":
+        runner = runner_of(home)
+        return any(runner.is_alive(node) for node in run_nodes(home))
+    return is_locked(home.lock_file) or is_imported(home)
 
 
 def is_imported(home: Home) -> bool:

@@ -220,12 +220,11 @@ class Chaincode:
 
 @dataclass(frozen=True)
 class Docker:
-    """What the docker runtime runs, and how containers reach each other: by the host's network or by a bridge."""
+    """What the docker runtime runs: images and their tag. Containers are on the host's network."""
 
     tag: str = "3.1"
     peer_image: str = "hyperledger/fabric-peer"
     orderer_image: str = "hyperledger/fabric-orderer"
-    network: Literal["host", "bridge"] = "host"
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ gossip:
 #     collections: [{{name: secret, policy: "OR('Org1MSP.member')", block_to_live: 100}}]
 
 # For --runtime docker.
-docker: {{tag: "3.1", network: host}}
+docker: {{tag: "3.1"}}
 """
 
 

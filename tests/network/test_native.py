@@ -31,7 +31,7 @@ from goldengrain.network.home import Home
 from goldengrain.network.lifecycle import deploy
 from goldengrain.network.native import NativeNetwork
 from goldengrain.network.native_config import peer_config, write_orderer, write_peer
-from goldengrain.network.nodes import ProcessRunner, own_nodes, recorded_nodes
+from goldengrain.network.nodes import ProcessRunner, own_nodes, run_nodes
 from goldengrain.network.participation import Participation, has_leader, leads
 from goldengrain.network.ports import assign_ports
 from goldengrain.network.programs import find_programs
@@ -287,7 +287,7 @@ async def test_a_network_outlives_who_started_it_and_is_stopped_by_its_folder(
     monkeypatch.setattr(network, "_joins", lambda *_: [])
     monkeypatch.setattr(network, "_await_leader", lambda: asyncio.sleep(0))
     await network.start()
-    nodes = recorded_nodes(home)
+    nodes = run_nodes(home)
     assert len(nodes) == 4
     assert all(ProcessRunner().is_alive(node) for node in nodes)
     with pytest.raises(NetworkAlreadyRunning):

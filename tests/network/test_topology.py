@@ -62,7 +62,7 @@ def test_a_topology_with_everything_is_read_back_equal() -> None:
         further_channels=(Channel("pair", members=("Org1", "Org2"), policies={"Endorsement": "ANY Endorsement"}),),
         gossip=Gossip(alive_ms=100),
         chaincodes=(Chaincode("cc", "1", "h:1", collections=(Collection("secret", "OR('Org1MSP.member')"),)),),
-        docker=Docker("3.1.5", network="bridge"),
+        docker=Docker("3.1.5"),
     )
     assert parse_topology(dump_topology(topology)) == topology
 

@@ -1,0 +1,159 @@
+"""The docker runtime: what it hands to Docker, what it says without it, and, where there is an engine, real networks.
+
+No image of Fabric can be fetched here: one is made from the programs in FABRIC_BIN and imported into an engine that the
+tests start for themselves, on a socket of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import docker
+import pytest
+import yaml
+
+from goldengrain.network import growth, runtime
+from goldengrain.network.docker_runtime import compose, container_name, version_of
+from goldengrain.network.errors import DockerMissing, NetworkAlreadyRunning
+from goldengrain.network.home import Home
+from goldengrain.network.lifecycle import deploy
+from goldengrain.network.nodes import Node
+from goldengrain.network.topology import Docker, Orderer, default_topology
+from tests.conftest import need
+
+LIBRARIES = {"/lib/x86_64-linux-gnu/libc.so.6": "lib/x86_64-linux-gnu", "/lib64/ld-linux-x86-64.so.2": "lib64"}
+"""What the programs are linked against, and where it belongs."""
+
+
+@pytest.fixture(scope="module")
+def engine(fabric_bin: Path) -> Iterator[str]:
+    """Docker's engine with images under the names of Fabric's; yields its address."""
+    found = shutil.which("dockerd") and shutil.which("busybox") and os.getuid() == 0
+    need("docker", found, "install docker.io and busybox-static, and run as root")
+    folder = Path(tempfile.mkdtemp(prefix="goldengrain-docker-"))
+    address = f"unix://{folder}/socket"
+    command = ["dockerd", "--bridge=none", "--iptables=false", "-H", address, "--data-root", str(folder / "data")]
+    command += ["--exec-root", str(folder / "exec"), "--pidfile", str(folder / "pid")]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        _import_images(address, fabric_bin)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+        subprocess.run(["umount", str(folder / "exec" / "netns" / "default")], check=False, capture_output=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _import_images(address: str, fabric_bin: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not Path(address.removeprefix("unix://")).exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    client = docker.DockerClient(base_url=address, version="1.41")
+    image = client.api.import_image_from_data(
+        _root_file_system(fabric_bin), repository="hyperledger/fabric-peer", tag="3.1", changes=["ENV PATH=/bin"]
+    )
+    assert "error" not in image, image
+    client.images.get("hyperledger/fabric-peer:3.1").tag("hyperledger/fabric-orderer", "3.1")
+    client.close()
+
+
+def _root_file_system(fabric_bin: Path) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for program in (fabric_bin / "peer", fabric_bin / "orderer", Path(str(shutil.which("busybox")))):
+            archive.add(program.resolve(), f"bin/{program.name}")
+        for name in ("sh", "grep", "cp", "mkdir"):
+            link = tarfile.TarInfo(f"bin/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            archive.addfile(link)
+        for library, place in LIBRARIES.items():
+            archive.add(Path(library).resolve(), f"{place}/{Path(library).name}")
+        tmp = tarfile.TarInfo("tmp")
+        tmp.type, tmp.mode = tarfile.DIRTYPE, 0o1777
+        archive.addfile(tmp)
+    return buffer.getvalue()
+
+
+def test_without_an_engine_it_ends_in_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nothing")
+    home = Home(tmp_path / "home")
+    with pytest.raises(DockerMissing, match="engine does not answer"):
+        runtime.up(home, default_topology(1), runtime="docker")
+    assert not home.topology_file.exists()
+
+
+def test_the_compose_file_describes_every_node(home: Home) -> None:
+    nodes = [
+        Node(
+            "peer0.a.test", "peer", home.nodes / "peer0.a.test", home.logs / "x", ("peer", "node", "start"), {"A": "b"}
+        ),
+        Node("orderer.test", "orderer", home.nodes / "orderer.test", home.logs / "y", ("orderer",)),
+    ]
+    made = yaml.safe_load(yaml.safe_dump(compose(home, Docker("2.5.9", "mirror/peer"), nodes)))
+    peer, orderer = made["services"]["peer0.a.test"], made["services"]["orderer.test"]
+    assert (peer["image"], orderer["image"]) == ("mirror/peer:2.5.9", "hyperledger/fabric-orderer:2.5.9")
+    assert (
+        peer["container_name"]
+        == container_name(home, "peer0.a.test")
+        != container_name(Home(Path("x")), "peer0.a.test")
+    )
+    assert peer["volumes"] == [f"{home.path.absolute()}:{home.path.absolute()}"]
+    assert peer["environment"] == {"A": "b"}
+    assert peer["labels"]["goldengrain.node"] == "peer0.a.test"
+
+
+def test_a_release_is_read_from_a_tag() -> None:
+    tags = ("3.1", "2.5.12", "v3.0", "latest", "3", "3.x")
+    assert [version_of(tag) for tag in tags] == [(3, 1), (2, 5), (3, 0), (0, 0), (0, 0), (0, 0)]
+
+
+@pytest.mark.check
+@pytest.mark.fabric
+@pytest.mark.timeout(180)
+async def test_a_network_of_containers_comes_up_grows_goes_down_and_comes_up_again(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", engine)
+    home = Home(tmp_path / "home")
+    await asyncio.to_thread(partial(runtime.up, home, default_topology(2, orderers=3), runtime="docker"))
+    try:
+        assert (await deploy(home, "cc", "1", "127.0.0.1:9999")).sequence == 1
+        assert set(yaml.safe_load((home.path / "compose.yaml").read_text())["services"]) == {
+            node.name for node in (await runtime.query_status(home)).nodes
+        }
+        with pytest.raises(NetworkAlreadyRunning, match=r"containers .* run already"):
+            await asyncio.to_thread(runtime.up, home)
+        await runtime.restart_node(home, "peer0.org1.example.com")
+        await growth.add_orderer(home, Orderer("orderer4"), instead_of="orderer2")
+        assert (await deploy(home, "cc", "2", "127.0.0.1:9999")).sequence == 2
+        assert await asyncio.to_thread(runtime.down, home)
+        assert not (await runtime.query_status(home)).running
+        assert (await asyncio.to_thread(runtime.up, home)).runtime == "docker"
+        assert (await deploy(home, "cc", "2", "127.0.0.1:9999")).changed is False
+    finally:
+        await asyncio.to_thread(partial(runtime.down, home, purge=True))
+    assert not home.path.exists()
+
+
+@pytest.mark.check
+@pytest.mark.fabric
+def test_an_image_that_cannot_be_had_is_named(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", engine)
+    topology = replace(default_topology(1), docker=Docker("0.0", "127.0.0.1:1/none", "127.0.0.1:1/none"))
+    with pytest.raises(DockerMissing, match=r"127\.0\.0\.1:1/none:0\.0 is not here and cannot be pulled"):
+        runtime.up(Home(tmp_path / "home"), topology, runtime="docker")
