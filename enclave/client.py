@@ -16,6 +16,7 @@ at a time; take several for several at once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,8 @@ class EnclaveClient:
         if self._streams is not None:
             (_, writer), self._streams = self._streams, None
             writer.close()
+            with contextlib.suppress(OSError):  # the other side was faster
+                await writer.wait_closed()
 
     async def identity(self) -> EnclaveIdentity:
         """Ask who it is."""
