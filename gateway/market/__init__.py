@@ -14,9 +14,10 @@ refuses is raised as the contract's own named error, its ``__cause__`` being the
 peers' words.
 """
 
+from goldengrain.gateway.market.announcements import Announcement
 from goldengrain.gateway.market.calls import Committed
 from goldengrain.gateway.market.client import Market
 from goldengrain.gateway.market.handles import OfferHandle, TaskHandle
 from goldengrain.gateway.market.mirror import Mirror
 
-__all__ = ["Committed", "Market", "Mirror", "OfferHandle", "TaskHandle"]
+__all__ = ["Announcement", "Committed", "Market", "Mirror", "OfferHandle", "TaskHandle"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from goldengrain.chaincode.protocol.coins import Coin
@@ -9,8 +10,10 @@ from goldengrain.chaincode.protocol.digests import TREASURY
 from goldengrain.chaincode.protocol.queries import ListCoins
 from goldengrain.chaincode.protocol.requests import Command, Query
 from goldengrain.chaincode.protocol.tables import OfferState
+from goldengrain.gateway.checkpoint import Checkpointer
 from goldengrain.gateway.errors import MarketClientError
 from goldengrain.gateway.events import ChaincodeEvent
+from goldengrain.gateway.market.announcements import Announcement
 from goldengrain.gateway.market.calls import Caller, Committed
 from goldengrain.gateway.market.coins import Purse
 from goldengrain.gateway.market.consortium import Consortium
@@ -66,9 +69,22 @@ class Market:
         """Evaluate any query and return its answer as it stands."""
         return await self._caller.ask(query)
 
-    def events(self, start_block: int | None = None) -> EventStream[ChaincodeEvent]:
-        """Return the contract's events from a block on (None: the next): name of the command, JSON payload."""
-        return self.network.chaincode_events(self.contract, start_block)
+    def events(
+        self, start_block: int | None = None, checkpoint: Checkpointer | None = None
+    ) -> EventStream[ChaincodeEvent]:
+        """Return the contract's events from a block on (None: the next): name of the command, JSON payload.
+
+        A ``checkpoint`` that has recorded something overrides ``start_block``.
+        """
+        return self.network.chaincode_events(self.contract, start_block, checkpoint)
+
+    async def announcements(
+        self, start_block: int | None = None, checkpoint: Checkpointer | None = None
+    ) -> AsyncIterator[Announcement]:
+        """Yield what the events say, typed. Raises EventsError, and EventUnreadable for an event of another version."""
+        async with self.events(start_block, checkpoint) as events:
+            async for event in events:
+                yield Announcement.of(event)
 
     async def supply(self) -> Supply:
         """Sum everything up over all pages. Raises MarketClientError where the ledger never stands still meanwhile."""

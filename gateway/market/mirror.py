@@ -21,23 +21,14 @@ from typing import Any
 from goldengrain.chaincode.protocol import canonical
 from goldengrain.chaincode.protocol.coins import Coin, coin_id
 from goldengrain.gateway.errors import GatewayError
+from goldengrain.gateway.market.announcements import read_payload
 from goldengrain.gateway.market.views import EnclaveView, OfferView, PolicyView, SlotView, TaskView, read
-
-EVENT_VERSIONS = (1,)
-MAX_EVENT = 16 * 1024 * 1024
-"""Greatest size in bytes of an event's payload; collateral makes the largest."""
 
 
 class MirrorGap(GatewayError):
     """An event that doesn't follow on what was applied: begin anew with the contract's first block."""
 
     code = "MIRROR_GAP"
-
-
-class EventUnreadable(GatewayError):
-    """An event that this client can't read; use a newer one."""
-
-    code = "EVENT_UNREADABLE"
 
 
 class Mirror:
@@ -52,7 +43,7 @@ class Mirror:
         Raises EventUnreadable for an event of another version or kind, and MirrorGap where it changes what was never
         there; nothing is applied then.
         """
-        changes = self._read(payload)
+        changes: Mapping[str, dict[str, Any] | None] = read_payload(payload)["changes"]
         for name, change in changes.items():
             if name not in self._documents and (change is None or "v" not in change):
                 raise MirrorGap(f"{name} changes, but was never written: events before this one are missing")
@@ -64,14 +55,6 @@ class Mirror:
             else:
                 self._documents[name] = {**self._documents[name], **change}
         return tuple(changes)
-
-    @staticmethod
-    def _read(payload: bytes) -> Mapping[str, dict[str, Any] | None]:
-        event = canonical.loads(payload, MAX_EVENT)
-        if not isinstance(event, dict) or event.get("v") not in EVENT_VERSIONS or "changes" not in event:
-            raise EventUnreadable("not an event of the market's contract in a version that this client knows")
-        changes: Mapping[str, dict[str, Any] | None] = event["changes"]
-        return changes
 
     def state(self) -> Iterator[tuple[str, bytes]]:
         """Yield every key with the bytes that the ledger holds, in the order of the keys."""

@@ -158,6 +158,7 @@ class Market(Blocking[aio_client.Market]):
     send = blocking(aio_client.Market.send)
     ask = blocking(aio_client.Market.ask)
     events = direct(aio_client.Market.events, sync.Stream[ChaincodeEvent])
+    announcements = iterating(aio_client.Market.announcements)
     supply = blocking(aio_client.Market.supply)
     task = direct(aio_client.Market.task, TaskHandle)
     offer = direct(aio_client.Market.offer, OfferHandle)

@@ -20,7 +20,10 @@ from goldengrain.chaincode.protocol.errors import (
 )
 from goldengrain.chaincode.protocol.queries import GetOffer, GetPolicy
 from goldengrain.chaincode.protocol.tables import OfferState
+from goldengrain.gateway.checkpoint import Checkpointer
 from goldengrain.gateway.errors import EndorseError, MarketClientError, WaitTimeout
+from goldengrain.gateway.events import ChaincodeEvent
+from goldengrain.gateway.market.announcements import Announcement, EventUnreadable
 from goldengrain.gateway.market.calls import with_some_of
 from goldengrain.gateway.market.sync import Market
 from goldengrain.gateway.market.views import OfferView, read
@@ -88,6 +91,30 @@ async def test_waiting_goes_on_when_the_event_stream_breaks(stage: Stage, monkey
     await stage.server.called("ChaincodeEvents")
     await stage.operator.offers.claim(offer, stage.enclaves[0], 600)
     assert (await waiting).state is OfferState.CLAIMED
+
+
+async def test_announcements_are_typed_and_go_on_from_a_checkpoint(stage: Stage) -> None:
+    start = len(stage.ledger.blocks)
+    offer = await stage.stored_offer()
+    task = (await stage.provider.offers.get(offer)).order.task
+    checkpoint, seen = Checkpointer(), []
+    async for said in stage.provider.announcements(start, checkpoint):
+        seen.append((said.command, said.task, said.offer))
+        checkpoint.record_event(said.event)
+        if said.command == "SubmitOffer":
+            assert said.facts["bond"] == 1000
+            assert f"offer/{offer.hex()}" in said.changes
+            break
+    async for said in stage.provider.announcements(checkpoint=checkpoint):
+        seen.append((said.command, said.task, said.offer))
+        break
+    assert seen == [("OpenTask", task, None), ("SubmitOffer", task, offer), ("Receipt", None, offer)]
+
+
+@pytest.mark.parametrize("payload", [b"", b"[]", b'{"v":2,"changes":{}}', b'{"v":1}'])
+def test_an_event_of_another_version_is_refused_by_name(payload: bytes) -> None:
+    with pytest.raises(EventUnreadable):
+        Announcement.of(ChaincodeEvent(1, "0" * 64, "golden-grain", "Vote", payload))
 
 
 async def test_other_organisations_are_asked_when_some_are_out_of_reach() -> None:

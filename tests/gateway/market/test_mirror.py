@@ -8,7 +8,8 @@ from goldengrain.chaincode.protocol import canonical
 from goldengrain.chaincode.protocol import commands as c
 from goldengrain.chaincode.protocol.canonical import dumps
 from goldengrain.chaincode.protocol.tables import OfferState
-from goldengrain.gateway.market.mirror import EventUnreadable, Mirror, MirrorGap
+from goldengrain.gateway.market.announcements import EventUnreadable
+from goldengrain.gateway.market.mirror import Mirror, MirrorGap
 from tests.chaincode.market.world import DEVELOPER, PROVIDER, World
 
 
