@@ -51,6 +51,8 @@ from goldengrain.enclave.quoting import QuoteSource
 
 MAX_REQUEST = 4 * 1024 * 1024
 MAX_CONNECTIONS = 64
+LOOK_S = 60.0
+"""Seconds between looks at the clock for the end of the keys' epoch."""
 MAX_ENVELOPE = 4096
 MAX_FILE = 4 * 1024**3
 _WORD = 32
@@ -82,6 +84,15 @@ class Service:
             "nonce": self._nonce,
             "run_job": self._run_job,
         }
+
+    async def keep_epochs(self, every: float = LOOK_S) -> None:
+        """Enter each epoch in time, asked for or not, so that old keys are erased when due; runs until cancelled."""
+        while True:
+            await asyncio.sleep(every)
+            try:
+                self._enter_epoch()
+            except (GoldenGrainError, OSError) as error:
+                log(self.name, event="epoch", outcome=getattr(error, "code", type(error).__name__))
 
     def _enter_epoch(self) -> None:
         """Take new keys when the epoch is over and no job needs the old ones; the enclave then has another id."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -28,11 +28,14 @@ from goldengrain.chaincode.protocol.report import Outcome, Report
 from goldengrain.enclave import errors, sockets
 from goldengrain.enclave.client import EnclaveClient, EnclaveIdentity, Reach
 from goldengrain.enclave.frames import frame, read_frame
+from goldengrain.enclave.job import Bench
 from goldengrain.enclave.keys import EnclaveKeys
 from goldengrain.enclave.measurement import simulated_measurement
-from goldengrain.enclave.quoting import DevelopmentRoot
+from goldengrain.enclave.quoting import DevelopmentRoot, simulated_source
 from goldengrain.enclave.quoting.bodies import measurement_of
 from goldengrain.enclave.ratls import Trust
+from goldengrain.enclave.runner import Runner
+from goldengrain.enclave.service import Service
 from goldengrain.enclave.tls import client_context
 
 from .fabric import CHANNEL, CONTRACT, NOW, Forge
@@ -292,6 +295,31 @@ async def test_new_epoch_brings_new_keys(enclave: Enclave) -> None:
     assert second.enclave != first.enclave
     assert second.encryption_key != first.encryption_key
     assert second.expires > first.expires
+
+
+async def test_old_keys_are_erased_when_due_though_nobody_asks(tmp_path: Path, bundle: TrustBundle) -> None:
+    clock_file, state = tmp_path / "clock", tmp_path / "state"
+    clock, now = LedgerClock(clock_file), int(time.time())
+
+    def current() -> EnclaveKeys:
+        return EnclaveKeys.unseal_or_make(state, bytes(32), bundle.digest(), clock.now())
+
+    source = simulated_source(DevelopmentRoot.create(tmp_path / "root"), "e1", bytes(32))
+    bench = Bench(current(), bundle, cast("Runner", None))
+    service = Service("e1", bench, source, tmp_path, clock, current)
+    first, sealed = bench.keys, list(state.glob("*.sealed"))
+    task = asyncio.create_task(service.keep_epochs(0.01))
+    await asyncio.sleep(0.1)
+    assert service.bench.keys == first
+    clock_file.write_text(str(first.expires - now + 1))
+    for _ in range(2_000):
+        if service.bench.keys != first:
+            break
+        await asyncio.sleep(0.01)
+    task.cancel()
+    assert service.bench.keys != first
+    assert not any(path.exists() for path in sealed)
+    assert len(list(state.glob("*.sealed"))) == 1
 
 
 async def test_long_socket_path_works(tmp_path: Path, bundle: TrustBundle) -> None:
