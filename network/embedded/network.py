@@ -11,7 +11,7 @@ own identity, channels that it has joined, installed packages, chaincode streams
 killed goes on where its disk says it was. For development and tests: nothing here is protected against the machine it
 runs on.
 
-All peers join the topology's channel. More channels come by `join`, or by `cscc`'s JoinChain as at real peers. Single
+The members' peers join the topology's channels. More come by `join`, or by `cscc`'s JoinChain as at real peers. Single
 nodes can be stopped and started again: what others then answer is what Fabric's answer, connection refused and all.
 """
 
@@ -75,7 +75,7 @@ class EmbeddedNetwork:
             home: the network's folder.
             clock: seconds since 1970; the ledger clock of the folder unless given.
             execute_timeout_s: how long a chaincode may take for a transaction, in seconds.
-            joined: whether the peers of a new network are on the topology's channel from the start.
+            joined: whether the peers of a new network are on the topology's channels from the start.
 
         Raises:
             NetworkNotFound: there is no network in the folder.
@@ -213,17 +213,18 @@ class EmbeddedNetwork:
         return channel
 
     def _open_channels(self) -> None:
-        name = self.topology.channel.name
-        self._open_channel(name, self._genesis)
-        if self._all_join and name not in self._joined.channels():
-            self._joined.add(name, [peer.host(organization) for organization, peer in self.topology.peers()])
-        for other in self._joined.channels():
-            if other != name:
+        known = self._joined.channels()
+        for channel in self.topology.channels:
+            self._open_channel(channel.name, self._genesis(channel.name))
+            if self._all_join and channel.name not in known:
+                members = self.topology.members(channel)
+                self._joined.add(channel.name, [peer.host(owner) for owner in members for peer in owner.peers])
+        for other in known:
+            if other not in self.channels:
                 self._open_channel(other, None)
 
-    @cached_property
-    def _genesis(self) -> common_pb2.Block:
-        return common_pb2.Block.FromString(self.home.genesis_file(self.topology.channel.name).read_bytes())
+    def _genesis(self, channel: str) -> common_pb2.Block:
+        return common_pb2.Block.FromString(self.home.genesis_file(channel).read_bytes())
 
     @cached_property
     def _order_signers(self) -> list[BlockSigner]:

@@ -195,6 +195,19 @@ async def test_peers_join_another_channel_and_are_on_it_after_a_restart(home: Ho
             await (await net.gateway(3)).network("second").contract("qscc").evaluate("GetChainInfo", "second")
 
 
+async def test_a_topologys_channels_have_the_peers_of_their_members(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    create(home, replace(quick_topology(), further_channels=(Channel("second", members=("Org1", "Org2")),)))
+    for _ in range(2):
+        async with running(home) as net:
+            assert await channels_of(net, 1) == ["market", "second"]
+            assert await channels_of(net, 3) == ["market"]
+            orderers = net.network.orderers
+            assert list(orderers) == ["market", "second"]
+            info = (await net.gateway(2)).network("second").contract("qscc")
+            assert await info.evaluate("GetChainInfo", "second")
+
+
 async def test_a_damaged_list_of_joined_channels_is_refused(home: Home) -> None:
     async with running(home):
         pass
