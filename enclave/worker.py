@@ -37,7 +37,7 @@ def main() -> int:
     """Serve one job over standard input and output."""
     source, sink = sys.stdin.buffer, _take_output()
     confine()
-    _import_engine()
+    _warm_up()
     _send(sink, b"")
     try:
         request = json.loads(read_frame_from(source))
@@ -74,10 +74,11 @@ def _run(request: dict[str, Any], source: BinaryIO, sink: BinaryIO) -> None:
         _send(sink, OUTPUTS + np.ascontiguousarray(run_batch(model, interface, batch)).tobytes())
 
 
-def _import_engine() -> None:
+def _warm_up() -> None:
     """Have ONNX Runtime ready before a job comes; torch, which takes seconds and is rarely wanted, only then."""
-    import goldengrain.enclave.onnx_engine
-    import goldengrain.enclave.onnx_rules.check  # noqa: F401 - imported for the time that it takes
+    from goldengrain.enclave.warm_up import INTERFACE, LIMITS, tiny_model
+
+    run_batch(open_model(tiny_model(), INTERFACE, LIMITS, 1), INTERFACE, np.zeros((1, 1), np.float32))
 
 
 def _read_into(source: BinaryIO, piece: memoryview) -> None:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, numpy_helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper
 
 from goldengrain.chaincode.protocol.task import ModelInterface, ModelLimits
 from goldengrain.enclave.errors import (
@@ -47,6 +47,8 @@ IR_VERSIONS = range(3, 14)
 OPERATOR_SETS = {"": range(9, 26), ML: range(1, 5)}
 MAX_TENSORS = 65_536
 MAX_ELEMENTS = 2**40
+MAX_SHAPE = 1024
+"""Elements of a tensor that may be a shape, or indices into one; what is larger is known by its own shape alone."""
 BATCH = 256
 """Samples a run; part of what is measured, so that every enclave runs the same batches."""
 
@@ -296,10 +298,8 @@ def _fix_batch(graph: GraphProto, interface: ModelInterface, samples: int) -> in
 
 def _infer_shapes(model: ModelProto, interface: ModelInterface, batch: int) -> dict[str, tuple[Shape, int]]:
     """Return shape and element type of every tensor for a batch, from the input and the weights alone."""
-    known = ModelProto()
-    known.CopyFrom(model)
+    known = _without_weights(model)
     graph = known.graph
-    del graph.value_info[:]
     for value in graph.output:
         value.type.tensor_type.ClearField("shape")
     for value in graph.input:
@@ -310,7 +310,7 @@ def _infer_shapes(model: ModelProto, interface: ModelInterface, batch: int) -> d
                 value.type.tensor_type.shape.dim.add(dim_value=size)
     known = infer_ml(known)
     shapes: dict[str, tuple[Shape, int]] = {
-        tensor.name: (tuple(tensor.dims), tensor.data_type) for tensor in known.graph.initializer
+        tensor.name: (tuple(tensor.dims), tensor.data_type) for tensor in model.graph.initializer
     }
     for value in (*known.graph.input, *known.graph.value_info, *known.graph.output):
         shapes.setdefault(value.name, _shape(value.name, value.type))
@@ -327,6 +327,25 @@ def _infer_shapes(model: ModelProto, interface: ModelInterface, batch: int) -> d
             f"of {interface.output.type}; for {batch} samples it is {list(shapes[interface.output.name][0])}"
         )
     return shapes
+
+
+def _without_weights(model: ModelProto) -> ModelProto:
+    """Return a copy in which large tensors have become inputs of their shape: only small ones can be shapes themselves.
+
+    So nothing of a model's weight is copied, written and read again to find out its shapes.
+    """
+    known = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    graph, own = known.graph, model.graph
+    graph.name = own.name or "graph"
+    for field in ("node", "input", "output"):
+        getattr(graph, field).extend(getattr(own, field))
+    declared = {value.name for value in own.input}
+    for tensor in own.initializer:
+        if math.prod(tensor.dims) <= MAX_SHAPE:
+            graph.initializer.append(tensor)
+        elif tensor.name not in declared:
+            graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return known
 
 
 def _shape(name: str, kind: TypeProto) -> tuple[Shape, int]:
