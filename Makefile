@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 TORCH_STAMP := $(VENV)/.set-up-torch
 
-.PHONY: help setup demo test check lint types coverage format promise-mutants mutation fuzz bench-market bench-embedded bench-chaincode bench-scale bench-store bench-gas bench-network bench-gateway bench-attestation bench stubs lock clean torch
+.PHONY: help setup demo test check lint types coverage format promise-mutants mutation fuzz bench-market bench-embedded bench-chaincode bench-scale bench-store bench-gas bench-network bench-gateway bench-attestation bench stubs lock clean torch bench-enclave
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -88,6 +88,9 @@ bench-network: setup ## from nothing to the first swap on Fabric's own programs,
 
 bench-attestation: setup ## a quote's verification and a report's check in the contract; fails above 1.5 and 0.2 ms
 	$(BIN)/python -m benchmarks attestation
+
+bench-enclave: setup ## the enclave against bare ONNX Runtime; fails below 0.95, or where memory is over
+	$(BIN)/python -m benchmarks enclave
 
 bench: setup ## every figure that README and docs quote
 	$(BIN)/python -m benchmarks

@@ -13,6 +13,7 @@ from benchmarks import (
     bring_up,
     contracts,
     demo,
+    enclave,
     gas,
     gateway,
     market,
@@ -37,6 +38,7 @@ BENCHMARKS = {
     "network": network.run,
     "gateway": gateway.run,
     "attestation": attestation.run,
+    "enclave": enclave.run,
 }
 
 

@@ -19,13 +19,14 @@ from goldengrain.cli import enclave_config, operating
 from goldengrain.cli.agent import stopped_by_signals
 from goldengrain.cli.agents.agent import Agent
 from goldengrain.cli.agents.duty import Kind, Notice
+from goldengrain.cli.agents.metrics import Metrics
 from goldengrain.cli.agents.operator import Operator
 from goldengrain.cli.collateral import collateral
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.enclave_process import EnclaveHost, EnclaveKeeper, attach, folder_of
 from goldengrain.cli.errors import CommandLineError, FileRefused
 from goldengrain.cli.market_session import MarketSession, market_session, short
-from goldengrain.cli.operators import NAME, challenger_option, challenging, prepare
+from goldengrain.cli.operators import NAME, challenger_option, challenging, metrics_option, parallel_option, prepare
 from goldengrain.cli.output import console, emit, table
 from goldengrain.cli.roster import is_fit
 from goldengrain.cli.session import home_of
@@ -85,6 +86,8 @@ def build(context: click.Context, output: Path, jobs: int, memory: int, port: in
     help="Where its quotes come from; it is remembered.  [default: simulated]",
 )
 @click.option("--jobs", type=click.IntRange(1), help="Stop after so many jobs.  [default: go on]")
+@parallel_option
+@metrics_option
 @click.option("--idle", type=DURATION, help="Stop when there was nothing to do for so long.  [default: go on]")
 @click.option("--lease", type=DURATION, help="Lease of a claim.  [default: 10m, within the policy's bounds and B]")
 async def run(
@@ -93,6 +96,8 @@ async def run(
     challenger: str | None,
     quotes: str | None,
     jobs: int | None,
+    parallel: int,
+    metrics: int | None,
     idle: int | None,
     lease: int | None,
 ) -> None:
@@ -107,13 +112,20 @@ async def run(
     stop = stopped_by_signals()
     async with market_session(context) as opened:
         where = opened.context
-        async with EnclaveKeeper(home, name, channel=where.channel, contract=where.contract) as keeper:
+        figures = Metrics()
+        async with (
+            EnclaveKeeper(home, name, channel=where.channel, contract=where.contract, jobs=parallel) as keeper,
+            figures.served(metrics) as port,
+        ):
             host = await keeper.host()
             async with host.client() as client:
                 await _registered(context, opened, client, challenger)
             console(context).print(f"enclave {short(host.id)} works for {opened.msp_id}; Ctrl+C stops it")
-            side = Operator(opened.market, home, opened.stores, keeper, challenging(opened, challenger), lease)
-            shown = _Jobs(context, stop, jobs, idle)
+            if port is not None:
+                console(context).print(f"figures: http://127.0.0.1:{port}/metrics")
+            other = challenging(opened, challenger)
+            side = Operator(opened.market, home, opened.stores, keeper, other, lease, parallel)
+            shown = _Jobs(context, stop, jobs, idle, figures)
             agent = Agent(side, LedgerClock(home.clock_file), shown.note)
             watching = asyncio.create_task(shown.watch(agent))
             try:
@@ -198,11 +210,13 @@ class _Jobs:
     stop: asyncio.Event
     most: int | None
     idle: int | None
+    figures: Metrics
     over: list[dict[str, Any]] = field(default_factory=list)
     _since: float = field(default_factory=time.monotonic)
 
     def note(self, notice: Notice) -> None:
         """Take in what the agent says."""
+        self.figures.note(notice)
         if notice.duty is None or notice.duty.command not in ("SubmitReport", "Claim"):
             return
         self._since = time.monotonic()

@@ -83,10 +83,11 @@ class EnclaveKeeper:
     whatever ends it: an enclave goes when the pipe to it is closed. Its keys stay: it comes back as the same enclave.
     """
 
-    def __init__(self, home: Home, name: str, *, channel: str, contract: str) -> None:
+    def __init__(self, home: Home, name: str, *, channel: str, contract: str, jobs: int = 1) -> None:
         self._home, self._name = home, name
         self._folder = folder_of(home, name)
         self._where = channel, contract
+        self._jobs = jobs
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> EnclaveKeeper:
@@ -124,7 +125,7 @@ class EnclaveKeeper:
         offset = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
-                *_command(self._home, self._name, config, *self._where),
+                *_command(self._home, self._name, config, *self._where, self._jobs),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=output,
@@ -190,7 +191,7 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-def _command(home: Home, name: str, config: EnclaveConfig, channel: str, contract: str) -> list[str]:
+def _command(home: Home, name: str, config: EnclaveConfig, channel: str, contract: str, jobs: int) -> list[str]:
     folder = config.folder
     options = {
         "--quotes": config.quotes.value,
@@ -205,7 +206,7 @@ def _command(home: Home, name: str, config: EnclaveConfig, channel: str, contrac
     }
     if not config.quotes.simulated:
         options["--state"] = folder / "state"
-    made = [sys.executable, "-m", "goldengrain.enclave", "--until-eof"]
+    made = [sys.executable, "-m", "goldengrain.enclave", "--until-eof", "--jobs", str(jobs)]
     for option, value in options.items():
         made += [option, str(value.absolute() if isinstance(value, Path) else value)]
     return made

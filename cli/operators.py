@@ -23,6 +23,17 @@ challenger_option = click.option(
     help="Identity of another organisation that challenges; without it, any in the wallet.",
 )
 
+parallel_option = click.option(
+    "--parallel",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Jobs at once; each takes a processor and the memory that a task admits.",
+)
+metrics_option = click.option(
+    "--metrics", metavar="PORT", type=click.IntRange(0, 65_535), help="Figures for monitoring, on 127.0.0.1:PORT."
+)
+
 
 def prepare(context: click.Context, name: str | None) -> str:
     """Choose who acts, the organisation's operator unless --as says otherwise, and the enclave's name."""

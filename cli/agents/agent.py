@@ -84,6 +84,8 @@ class Agent:
                 self._begin(await self._look())
                 await self._pause(stop)
                 self._require_whole()
+            await asyncio.gather(*self._running.values(), return_exceptions=True)
+            self._begin(one for one in await self._look() if one.begun)  # a claim was the last thing that was done
         finally:
             listening.cancel()
             await asyncio.gather(listening, *self._running.values(), return_exceptions=True)

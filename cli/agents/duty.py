@@ -28,7 +28,8 @@ class Duty:
 
     ``due`` is the first second of ledger time in which it may be sent, ``until`` the last one in which the contract
     takes it (None: no end); clients stop ``window`` (W) before. ``number`` is a claim's or a slot's. ``do`` does it; it
-    returns None where it can't be done right now, and nothing is wrong.
+    returns None where it can't be done right now, and nothing is wrong. What is ``begun`` is ended before the agent
+    stops.
     """
 
     command: str
@@ -39,6 +40,7 @@ class Duty:
     window: int = 0
     number: int | None = None
     what: str = "offer"
+    begun: bool = False
 
     @property
     def key(self) -> tuple[str, bytes, int | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -26,7 +27,8 @@ from goldengrain.network.processes import NetworkLock
 class Operator:
     """An account with one enclave; ``challenger`` gives the client of another organisation that challenges it.
 
-    ``lease`` is the seconds of its leases, None as ``operating.claim`` has it.
+    ``lease`` is the seconds of its leases, None as ``operating.claim`` has it; ``parallel`` is the jobs that it holds
+    at once, no more than its enclave runs at once: a lease that waits for another job would run out.
     """
 
     market: Market
@@ -35,6 +37,7 @@ class Operator:
     keeper: EnclaveKeeper
     challenger: Callable[[], Awaitable[Market]]
     lease: int | None = None
+    parallel: int = 1
     host: EnclaveHost | None = None
     _jobs: list[OfferView] = field(default_factory=list)
     _seen: int = -1
@@ -56,14 +59,12 @@ class Operator:
             self._seen = seen
 
     def duties(self, now: int) -> list[Duty]:
-        """Reports until the lease's end, the registration until it ends, lapses; a further claim once no job is left.
-
-        One job at a time: a lease that waits for another job would run out.
-        """
+        """Reports until the lease's end, the registration until it ends, lapses; further claims while there is room."""
         jobs = [duty for offer in self.watch.offers.values() for duty in self._of_offer(offer, now)]
         found = [*self._to_register(now), *jobs]
         registered = self._registration is not None and is_fit(self._registration, self.watch.policy, now)
-        if registered and not any(one.command == "SubmitReport" and not one.is_missed(now) for one in jobs):
+        held = sum(one.command == "SubmitReport" and not one.is_missed(now) for one in jobs)
+        if registered and held < self.parallel:
             found += self._claims(now)
         return found
 
@@ -104,6 +105,7 @@ class Operator:
                     until=one.claim.lease_end,
                     window=task.task.terms.window,
                     number=number,
+                    begun=True,
                 )
         yield from (one for one in of_offer(self.market, offer, task, now, ("Lapse",)) if one.number in own)
 
@@ -141,18 +143,34 @@ class Operator:
         return Done(made.committed.transaction_id, {"claim": made.number, "lease_end": made.lease_end})
 
     async def _job(self, offer: OfferView, number: int) -> Done | None:
-        """Run a job and hand its report in; None while another agent runs one on this enclave."""
+        """Run a job and hand its report in; None while other agents run as many on this enclave as it takes."""
         host = self.enclave
-        with NetworkLock(host.exchange.parent / "job.lock") as lock:
-            if not lock.acquire():
+        with self._place(host) as free:
+            if not free:
                 return None
-            for stale in host.exchange.iterdir():  # of an agent that was killed
-                stale.unlink()
+            self._clear(host)
             job = operating.Job.of(offer, await self.watch.task_of(offer), number)
             async with host.client() as enclave:
                 report = await operating.run(self.market, self.stores, enclave, host.exchange, job)
             done = await operating.submit(self.market, self.home, job, report)
         return Done(done.transaction_id, {"claim": number, "state": done.answer["state"]})
+
+    @contextmanager
+    def _place(self, host: EnclaveHost) -> Iterator[bool]:
+        """Hold one of the enclave's places, told apart by locks; False where all are taken."""
+        for place in range(self.parallel):
+            with NetworkLock(host.exchange.parent / ("job.lock" if not place else f"job-{place}.lock")) as lock:
+                if lock.acquire():
+                    yield True
+                    return
+        yield False
+
+    def _clear(self, host: EnclaveHost) -> None:
+        """Remove the files of jobs that are no longer claimed: an agent was killed over them."""
+        held = [f"{one.id.hex()}-{claim.claim.number}" for one in self.watch.offers.values() for claim in one.claims]
+        for stale in host.exchange.iterdir():
+            if stale.stem not in held:
+                stale.unlink(missing_ok=True)
 
     async def _open_jobs(self) -> list[OfferView]:
         found = [one async for one in self.market.offers.open_jobs(self.enclave.id)]

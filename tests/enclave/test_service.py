@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from goldengrain.chaincode.protocol import canonical, digests
@@ -27,6 +28,7 @@ from goldengrain.chaincode.protocol.quotes import inspect_quote
 from goldengrain.chaincode.protocol.report import Outcome, Report
 from goldengrain.enclave import errors, sockets
 from goldengrain.enclave.client import EnclaveClient, EnclaveIdentity, Reach
+from goldengrain.enclave.dataset import pack
 from goldengrain.enclave.frames import frame, read_frame
 from goldengrain.enclave.job import Bench
 from goldengrain.enclave.keys import EnclaveKeys
@@ -39,7 +41,7 @@ from goldengrain.enclave.service import Service
 from goldengrain.enclave.tls import client_context
 
 from .fabric import CHANNEL, CONTRACT, NOW, Forge
-from .market import Deal, model_bytes
+from .market import Deal, examples, model_bytes
 
 BAD_MODEL = b"PK\x03\x04" + bytes(50)
 NOBODY = Trust((), AllOf(()))
@@ -353,3 +355,37 @@ async def test_bad_bundle_is_refused_without_a_traceback(tmp_path: Path, bundle:
     assert code == 1
     assert log.startswith("BUNDLE_REFUSED: ")
     assert "Traceback" not in log
+
+
+@pytest.mark.check
+async def test_jobs_run_side_by_side_and_a_drain_lets_them_end(
+    tmp_path: Path, bundle: TrustBundle, forge: Forge
+) -> None:
+    """Three jobs on two places; the enclave is told to stop while they run, and every report comes."""
+    made = Enclave(tmp_path, bundle)
+    made.clock.write_text(str(NOW - int(time.time())))
+    await made.start("--jobs", "2")
+    inputs, labels = examples()
+    inputs, labels = np.tile(inputs, (400, 1)), np.tile(labels, 400)
+    async with made.reach().client() as client:
+        container, spec = pack(inputs, labels, name="long"), {"samples": len(inputs)}
+        deal = deal_for(await client.identity(), bundle, container=container, spec=spec)
+    (made.exchange / "m").write_bytes(deal.ciphertext)
+    (made.exchange / "d").write_bytes(deal.dataset.ciphertext)
+
+    async def job() -> tuple[float, float, Any]:
+        async with made.reach().client() as own:
+            ticket = forge.ticket(deal.payload(), await own.nonce())
+            began = time.monotonic()
+            report = await own.run_job(ticket, deal.model_envelope, deal.dataset_envelope, "m", "d")
+            return began, time.monotonic(), report
+
+    jobs = [asyncio.create_task(job()) for _ in range(3)]
+    await asyncio.sleep(1.0)
+    assert made.process is not None
+    os.kill(made.process.pid, signal.SIGTERM)
+    found = await asyncio.gather(*jobs)
+    assert [one[2].outcome for one in found] == [Outcome.PASS] * 3
+    code, log = await made.stop()
+    assert code == 0
+    assert log.count('"request": "run_job", "outcome": "ok"') == 3

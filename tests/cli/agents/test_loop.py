@@ -255,3 +255,20 @@ async def test_no_more_than_a_few_duties_are_done_side_by_side(stand: Stand) -> 
     agent = Agent(stand.side, stand.clock, lambda one: done.append(one.duty.about if one.duty else b""))
     await agent.once()
     assert (len(set(done)), most) == (10, loop.AT_ONCE)
+
+
+async def test_what_a_last_claim_has_begun_is_ended_before_the_agent_stops(stand: Stand) -> None:
+    stop, reported = asyncio.Event(), stand.doing(Done("22" * 32))
+
+    async def claim() -> Done:
+        stop.set()
+        stand.side.owed[:] = [
+            Duty("SubmitReport", OFFER, reported, window=W, begun=True),
+            Duty("Claim", OFFER, claim, window=W, number=2),
+        ]
+        return Done("11" * 32)
+
+    stand.owes(claim)
+    await stand.agent.work(stop)
+    done = [one.duty.command for one in stand.said if one.kind is Kind.DONE and one.duty]
+    assert done == ["Reveal", "SubmitReport"]  # and no further claim
