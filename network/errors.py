@@ -13,6 +13,7 @@ GoldenGrainError
     ├── StopFailed                  STOP_FAILED
     ├── FabricProgramsMissing       FABRIC_PROGRAMS_MISSING
     ├── FabricTooOld                FABRIC_TOO_OLD           older than 2.5
+    ├── CertificateUnusable         CERTIFICATE_UNUSABLE     a node's certificate has expired, or is another authority's
     ├── DockerMissing               DOCKER_MISSING           its engine, its Python SDK or an image
     ├── ChannelJoinFailed           CHANNEL_JOIN_FAILED
     ├── UpdateInvalid               UPDATE_INVALID           a change of a channel's configuration that is none
@@ -114,6 +115,12 @@ class FabricTooOld(NetworkError):
     """Fabric's programs are of a release before 2.5."""
 
     code = "FABRIC_TOO_OLD"
+
+
+class CertificateUnusable(NetworkError):
+    """A node's certificate has expired, or is not of its organisation's authority."""
+
+    code = "CERTIFICATE_UNUSABLE"
 
 
 class DockerMissing(NetworkError):

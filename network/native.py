@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from .certificate_check import check_certificates
 from .creation import create, existing, remove_created
 from .errors import FabricTooOld, NetworkAlreadyRunning, NetworkError, StartFailed
 from .home import Home, NetworkState, network_state
@@ -101,6 +102,7 @@ class NativeNetwork:
             FabricProgramsMissing, FabricTooOld: see `find_programs`.
             NetworkAlreadyRunning: if the network of this folder runs.
             TopologyConflict, PortTaken: see `runtime.up`.
+            CertificateUnusable: if a node's certificate has expired, or is another authority's.
             StartFailed: if a node ends, or not all have joined in time.
             ChannelJoinFailed: if a node refuses to join a channel.
 
@@ -128,6 +130,7 @@ class NativeNetwork:
             found = self._existing()
             self.topology = found or self._create(programs)
         try:
+            check_certificates(self.home, self.topology)
             check_ports_free(self.topology, {node.name for node in own_nodes(self.home, self.topology)})
             self._configure(programs)
             await self._run()

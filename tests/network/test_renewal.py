@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from goldengrain.chaincode.protocol.accounts import account_of
 from goldengrain.gateway.wallet import Wallet
-from goldengrain.network.certificates import ATTRIBUTES_OID
-from goldengrain.network.errors import IdentityInvalid, IdentityNotFound, NetworkIncomplete
+from goldengrain.network.certificate_check import check_certificates
+from goldengrain.network.certificates import ATTRIBUTES_OID, VALIDITY
+from goldengrain.network.errors import CertificateUnusable, IdentityInvalid, IdentityNotFound, NetworkIncomplete
 from goldengrain.network.genesis import msp_config
 from goldengrain.network.home import Home
 from goldengrain.network.msp_folders import PASSWORD_VARIABLE, read_authorities, read_only_file
@@ -126,3 +128,18 @@ def test_an_encrypted_authority_needs_its_password(
     issue_identity(home, organization, "alice")
     renew(home, organization, "alice")
     issue_identity(home, topology.organizations[1], "bob")  # whose authority is not encrypted
+
+
+def test_a_node_is_not_started_with_a_certificate_that_nobody_accepts(home: Home, topology: Topology) -> None:
+    check_certificates(home, topology)
+    with pytest.raises(CertificateUnusable, match=r"expired on .* `goldengrain identity renew Org1 peer0\.org1"):
+        check_certificates(home, topology, now=datetime.now(UTC) + VALIDITY)
+    first, second = (home.peer(*member) / "msp" / "signcerts" for member in list(topology.peers())[:2])
+    own = next(first.iterdir()).read_bytes()
+    next(first.iterdir()).write_bytes(read_only_file(second))
+    with pytest.raises(CertificateUnusable, match=r"peer0\.org1\.example\.com is not of the authority"):
+        check_certificates(home, topology)
+    next(first.iterdir()).write_bytes(own)
+    (home.orderer(topology.orderer, topology.orderer.orderers[0]) / "tls" / "server.crt").write_text("junk")
+    with pytest.raises(CertificateUnusable, match=r"orderer\.example\.com"):
+        check_certificates(home, topology)
