@@ -67,7 +67,7 @@ class Agent:
     _warned: set[tuple[Kind, Key]] = field(default_factory=set)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _known: bool = False
-    _unreachable: GatewayError | None = None
+    _unreachable: GoldenGrainError | None = None
     _fault: Exception | None = None
 
     async def work(self, stop: asyncio.Event) -> None:
@@ -113,11 +113,11 @@ class Agent:
         return self._known and not self._running
 
     async def _look(self) -> list[Duty]:
-        """Return the duties of now; by what was known before, where the peer is out of reach."""
+        """Return the duties of now; by what was known before, where peer or enclave are out of reach."""
         try:
             await self.side.refresh()
-        except GatewayError as error:
-            if self._unreachable is None:
+        except GoldenGrainError as error:
+            if self._unreachable is None or self._unreachable.code != error.code:
                 self._tell(Kind.FAILED, error=error)
             self._unreachable = error
         else:
