@@ -13,6 +13,7 @@ import click
 from rich.markup import escape
 
 from goldengrain.chaincode.protocol.clock import LedgerClock
+from goldengrain.chaincode.protocol.collateral import examine
 from goldengrain.chaincode.protocol.errors import MalformedInput
 from goldengrain.chaincode.protocol.quote_rules import DEFAULT, AllOf, read_rules
 from goldengrain.cli import enclave_config, operating
@@ -35,6 +36,7 @@ from goldengrain.cli.timing import DURATION, moment
 from goldengrain.enclave.client import EnclaveClient
 from goldengrain.enclave.quoting import SourceKind
 from goldengrain.enclave.verify import INTEL, Verdict, parse_time, verify
+from goldengrain.gateway.collateral import outlook
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 MAX_FILE = 1024 * 1024
@@ -146,19 +148,29 @@ async def register(context: click.Context, name: str | None, challenger: str | N
     async with market_session(context) as opened, host.client() as client:
         transactions = await _registered(context, opened, client, challenger, again=again)
         view = await opened.market.enclaves.get(host.id)
+        warnings = await _warnings(opened, client.collateral)
     value = _host_value(host) | {
         "registered": bool(transactions),
         "transactions": transactions,
         "expires": view.expires,
         "status": view.status,
         "simulated": view.simulated,
+        "warnings": warnings,
     }
     lines = [
         f"enclave {view.id.hex()} of {view.operator_msp}, TCB status {view.status}, until {moment(view.expires)}",
         "registered" if transactions else "it was registered already",
+        *([f"its collateral: {', '.join(warnings)}; see `goldengrain enclave collateral status`"] if warnings else []),
         *([SIMULATED] if view.simulated else []),
     ]
     emit(context, value, lines)
+
+
+async def _warnings(opened: MarketSession, collateral: str) -> list[str]:
+    """What there is to say of the collateral that an enclave is judged by."""
+    policy = (await opened.market.consortium.policy()).policy
+    root, _ = operating.find_root(policy, collateral, opened.now)
+    return [str(one) for one in outlook(examine(collateral, root.certificate), opened.now).warnings]
 
 
 @command(

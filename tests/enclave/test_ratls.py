@@ -25,10 +25,12 @@ from hypothesis import strategies as st
 from goldengrain.chaincode.protocol import errors as refusals
 from goldengrain.chaincode.protocol.errors import GoldenGrainError
 from goldengrain.chaincode.protocol.evidence import Tee
+from goldengrain.chaincode.protocol.policy import AttestationRoot
 from goldengrain.chaincode.protocol.quote_rules import AllOf, MeasurementIn, NotDebug, StatusIn
 from goldengrain.enclave import errors, ratls
 from goldengrain.enclave.quoting import DevelopmentRoot, SimulatedPlatform
 from goldengrain.enclave.ratls import Certified, Trust
+from tests.chaincode.protocol import samples
 from tests.conftest import need
 
 AT = 1_900_000_000
@@ -201,6 +203,13 @@ def test_what_quotes_are_refused_for_certificates_are_refused_for(world: World, 
     ):
         with pytest.raises(refusal):
             world.check(made, **changed)
+
+
+def test_a_markets_policy_can_be_what_is_believed(world: World, certified: Certified) -> None:
+    root, measurement = AttestationRoot(world.root.root_der), world.platform.measurement_of(CODE)
+    world.check(certified.certificate, trust=Trust.of(samples.policy(roots=(root,), measurements=(measurement,))))
+    with pytest.raises(refusals.QuoteMeasurementRefused):
+        world.check(certified.certificate, trust=Trust.of(samples.policy(roots=(root,))))
 
 
 def test_one_of_several_roots_is_enough(world: World, certified: Certified, tmp_path: Path) -> None:

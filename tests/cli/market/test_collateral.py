@@ -29,6 +29,11 @@ def test_what_enclaves_rest_on_is_shown_and_renewed(market: Folder) -> None:
     assert after[0]["newest_evaluation"] is None
 
 
+def test_registering_tells_how_the_enclaves_collateral_stands(market: Folder) -> None:
+    told = market("enclave", "register", "org2", "--as", "operator@org2.example.com")
+    assert (told["registered"], told["warnings"], told["simulated"]) == (False, [], True)
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> DevelopmentRoot:
     return DevelopmentRoot.create(tmp_path / "root")
