@@ -13,6 +13,7 @@ from goldengrain.network.home import Home
 from tests.conformance import programs
 from tests.conformance.accounts import AccountsContract
 from tests.conformance.deployed import Deployed
+from tests.conformance.gateway_client import GatewayClient
 from tests.conformance.key_value import KeyValueContract
 from tests.conformance.ledger import CheckedLedger
 from tests.conformance.scripted import ScriptedContract
@@ -49,6 +50,10 @@ async def accounts(deployed: Deployed) -> AsyncIterator[Deployed]:
 
 
 class TestKeyValueOnTheEmbeddedNetwork(KeyValueContract):
+    pass
+
+
+class TestGatewayClientOnTheEmbeddedNetwork(GatewayClient):
     pass
 
 

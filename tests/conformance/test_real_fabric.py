@@ -12,6 +12,7 @@ from goldengrain.network.topology import default_topology
 from tests.conformance import programs
 from tests.conformance.accounts import AccountsContract
 from tests.conformance.deployed import Deployed
+from tests.conformance.gateway_client import GatewayClient
 from tests.conformance.key_value import KeyValueContract
 from tests.conformance.ledger import CheckedLedger
 from tests.conformance.scripted import ScriptedContract
@@ -50,6 +51,10 @@ async def accounts(deployed: Deployed) -> AsyncIterator[Deployed]:
 
 
 class TestKeyValueOnRealPeers(KeyValueContract):
+    pass
+
+
+class TestGatewayClientOnRealPeers(GatewayClient):
     pass
 
 

@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 from fabric_protos.common import common_pb2
 from fabric_protos.gateway import gateway_pb2
-from fabric_protos.peer import chaincode_pb2, proposal_pb2, transaction_pb2
+from fabric_protos.peer import chaincode_pb2, proposal_pb2, proposal_response_pb2, transaction_pb2
 
 from goldengrain.gateway.backoff import Reconnect
 from goldengrain.gateway.deadlines import Deadlines
+from goldengrain.gateway.endorser import Endorser
 from goldengrain.gateway.errors import (
     CommitStatusError,
     CommitUnknown,
@@ -19,6 +20,7 @@ from goldengrain.gateway.errors import (
     EndorseError,
     EvaluateError,
     EventsError,
+    PeerError,
     SubmitError,
     SubmitUnknown,
     TransactionError,
@@ -26,7 +28,7 @@ from goldengrain.gateway.errors import (
 from goldengrain.gateway.gateway import Gateway
 from goldengrain.gateway.proposal import build_proposal, parse_proposal
 from goldengrain.gateway.streams import EventStream
-from goldengrain.gateway.transaction import Proposal, Transaction
+from goldengrain.gateway.transaction import Commit, Proposal, Transaction
 from tests.gateway.certificates import Ca
 from tests.gateway.replay_double import CODES, ReplayDouble
 from tests.recordings.calls import Case, Step
@@ -34,6 +36,7 @@ from tests.recordings.calls import client_cases as cases
 
 USER = Ca("org1").credentials("Org1MSP", "User1", "client")
 GATEWAY = "/gateway.Gateway/"
+PROCESS = "/protos.Endorser/ProcessProposal"
 
 
 @asynccontextmanager
@@ -172,6 +175,65 @@ async def test_recorded_endorsements_answer_the_recorded_proposal(step: Step) ->
         transaction.envelope
         == gateway_pb2.EndorseResponse.FromString(step.answers[0]).prepared_transaction.SerializeToString()
     )
+
+
+@pytest.mark.parametrize("step", unary("Submit", False))
+async def test_recorded_submits_are_taken(step: Step) -> None:
+    async with replay(step) as (gateway, double):
+        commit = await call(gateway, step)
+    assert isinstance(commit, Commit)
+    sent = gateway_pb2.SubmitRequest.FromString(double.requests[0])
+    assert (sent.transaction_id, sent.channel_id) == (commit.transaction_id, commit.channel)
+
+
+def proposals(failed: bool) -> list[object]:
+    """Recorded proposals straight to a peer."""
+    return [
+        pytest.param(step, id=f"{case.name}-{index}")
+        for case in cases().values()
+        for index, step in enumerate(case.steps)
+        if step.rpc == PROCESS and bool(step.code) is failed
+    ]
+
+
+@pytest.mark.parametrize("step", [*proposals(False), *proposals(True)])
+async def test_recorded_answers_of_one_peer(step: Step) -> None:
+    double = ReplayDouble(step)
+    endpoint = await double.start()
+    async with Endorser.connect(endpoint, USER.identity, USER.signer, timeout=5) as peer:
+        if step.code:
+            with pytest.raises(PeerError) as caught:
+                await peer.process("vec", "script", channel="market")
+            assert caught.value.grpc_code is CODES[step.code]
+            assert step.message in str(caught.value)
+        else:
+            answer = await peer.process("vec", "script", channel="market")
+            assert answer == proposal_response_pb2.ProposalResponse.FromString(step.answers[0])
+    await double.stop()
+
+
+@pytest.mark.parametrize("step", proposals(False))
+async def test_what_a_peer_refuses_in_its_answer_is_a_peer_error(step: Step) -> None:
+    recorded = proposal_response_pb2.ProposalResponse.FromString(step.answers[0]).response
+    double = ReplayDouble(step)
+    endpoint = await double.start()
+    async with Endorser.connect(endpoint, USER.identity, USER.signer, timeout=5) as peer:
+        if 200 <= recorded.status < 400:
+            assert await peer.call("vec", "script", channel="market") == recorded.payload
+        else:
+            with pytest.raises(PeerError) as caught:
+                await peer.call("vec", "script", channel="market")
+            assert caught.value.status == recorded.status
+    await double.stop()
+
+
+def test_no_recorded_case_is_left_out() -> None:
+    """Each call of each case is one of the tests here."""
+    tried = [*unary("Evaluate", True), *unary("Endorse", True), *unary("Submit", True), *unary("CommitStatus", True)]
+    tried += [*unary("Evaluate", False), *unary("Endorse", False), *unary("Submit", False), *proposals(True)]
+    tried += [*unary("CommitStatus", False), *proposals(False), *streams("/ChaincodeEvents")]
+    tried += streams("/Deliver", "/DeliverFiltered", "/DeliverWithPrivateData")
+    assert len(tried) == sum(len(case.steps) for case in cases().values()) > 300
 
 
 @pytest.mark.parametrize("step", unary("CommitStatus", False))
