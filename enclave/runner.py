@@ -161,10 +161,10 @@ class Runner:
             worker = self._spares.pop(0) if self._spares else None
         worker = worker or Worker()
         try:
-            self._prepare()
             yield worker
         finally:
             worker.end()
+            self._prepare()  # only now: a start takes a processor for most of a second
 
 
 class Worker:

@@ -14,6 +14,7 @@ INSTRUMENTED = [
     "goldengrain.chaincode.market",
     "goldengrain.enclave",
     "goldengrain.gateway.collateral",
+    "goldengrain.enclave",
 ]
 
 

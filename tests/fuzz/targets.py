@@ -114,6 +114,39 @@ def parsers(data: bytes) -> None:
         return
 
 
+def files(data: bytes) -> None:
+    """Give what comes out of decryption, a model or a test set, to the enclave's checks; the first bytes choose."""
+    source = Source(data)
+    check = _file_checks()[source.number(4)]
+    try:
+        check(source.rest())
+    except GoldenGrainError:
+        return
+
+
+@cache
+def _file_checks() -> tuple[Callable[[bytes], object], ...]:
+    from goldengrain.enclave.dataset import unpack
+    from goldengrain.enclave.onnx_rules.check import check_model
+    from goldengrain.enclave.weights import check_weights
+    from tests.enclave import nets
+    from tests.enclave.hostile.containers import SPEC
+    from tests.enclave.market import INTERFACE, LIMITS, SAMPLES
+
+    mlp = nets.interface(nets.CONFIGS["mlp"])
+    return (
+        lambda data: check_model(data, INTERFACE, LIMITS, SAMPLES),
+        lambda data: check_weights(data, mlp, nets.LIMITS, SAMPLES),
+        lambda data: unpack(data).require(SPEC),
+        lambda data: check_weights(_headed(data), mlp, nets.LIMITS, SAMPLES),
+    )
+
+
+def _headed(data: bytes) -> bytes:
+    """Bytes as the header of a file of weights, its length right, so that more of it is read."""
+    return len(data).to_bytes(8, "little") + data
+
+
 @dataclass(frozen=True)
 class Moment:
     """A market just before a call that was made on it."""
@@ -236,4 +269,9 @@ def _changed_once(document: Any, source: Source) -> Any:
     return EDGES[source.number(len(EDGES))]
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"parsers": parsers, "calls": calls, "attestation": attestation}
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "parsers": parsers,
+    "calls": calls,
+    "files": files,
+    "attestation": attestation,
+}
