@@ -105,7 +105,7 @@ async def _bring(context: click.Context, wanted: Wanted, *, commit: bool = True)
         )
     value = asdict(made) | {"address": wanted.address}
     lines = [
-        f"{made.name} {made.version}, sequence {made.sequence}: {_outcome(made)}",
+        f"{made.name} {made.version}, sequence {made.sequence}: {_outcome(made) if commit else _approved(made)}",
         f"package id: {made.package_id}",
         f"next: start its server with CHAINCODE_ID={made.package_id} CHAINCODE_SERVER_ADDRESS={wanted.address}",
     ]
@@ -128,6 +128,11 @@ async def status(context: click.Context, name: str) -> None:
     rows = [(organization, "yes" if approved else "no") for organization, approved in sorted(found.approvals.items())]
     title = f"{found.name} {found.version}, sequence {found.sequence}"
     emit(context, {"committed": True} | asdict(found), [table(title, ("organisation", "approved"), rows)])
+
+
+def _approved(made: lifecycle.Deployment) -> str:
+    missing = f"; {', '.join(made.waiting_for)} have not" if made.waiting_for else " by all; `chaincode deploy` commits"
+    return f"approved{missing}"
 
 
 def _outcome(made: lifecycle.Deployment) -> str:

@@ -170,9 +170,10 @@ class _Deployer:
         sequence = self.sequence_after(before)
         await asyncio.gather(*(self.install_and_approve(member, sequence) for member in self.members))
         waiting: list[str] = []
-        if before is None or before.sequence != sequence:
+        done = before is not None and before.sequence == sequence
+        if not done:
             waiting = await self.commit(sequence) if commit else await self.missing(sequence)
-        if not waiting:
+        if done or (commit and not waiting):
             await self.wait_for_all(sequence)
         return Deployment(
             name=self.definition.name,

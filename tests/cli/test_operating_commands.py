@@ -90,7 +90,6 @@ def test_identities_are_issued_renewed_and_revoked(shell: Shell, monkeypatch: py
     assert shell.refused("identity", "issue", "Org3", "carol") == "NETWORK_INCOMPLETE"
 
 
-@pytest.mark.check
 def test_members_peers_and_channels_are_added(shell: Shell) -> None:
     added = shell("org", "add", "Org4")
     assert added["msp_id"] == "Org4MSP"
@@ -106,3 +105,35 @@ def test_members_peers_and_channels_are_added(shell: Shell) -> None:
     assert shell.refused("orderer", "add", "orderer2") == "TOPOLOGY_CONFLICT"
     assert shell.refused("orderer", "remove", "orderer2") == "TOPOLOGY_INVALID"
     assert shell.refused("network", "restart", "peer0.org1.example.com") == "NETWORK_NOT_RUNNING"
+
+
+def test_a_topologys_chaincodes_and_channels_are_there_when_it_is_up(tmp_path: Path) -> None:
+    file = tmp_path / "two.yaml"
+    file.write_text(
+        """
+organizations: [{name: Org1}, {name: Org2}]
+further_channels: [{name: pair}]
+chaincodes:
+  - name: secrets
+    version: "1.0"
+    address: 127.0.0.1:9999
+    policy: OR('Org1MSP.peer', 'Org2MSP.peer')
+    collections:
+      - {name: ours, policy: "OR('Org1MSP.member')", block_to_live: 5, endorsement_policy: "OR('Org1MSP.peer')"}
+      - {name: both, policy: "OR('Org1MSP.member', 'Org2MSP.member')", member_only_read: true}
+"""
+    )
+    shell = Shell(tmp_path / "home")
+    shell("network", "up", "--topology", str(file))
+    try:
+        found = shell("chaincode", "status", "secrets")
+        assert (found["committed"], found["sequence"], found["version"]) == (True, 1, "1.0")
+        assert shell("channel", "info", "pair")["members"] == ["Org1MSP", "Org2MSP"]
+        command = ("--name", "secrets", "--version", "2.0", "--address", "127.0.0.1:9999")
+        assert shell("chaincode", "upgrade", *command)["sequence"] == 2
+        assert shell.refused("chaincode", "upgrade", "--name", "other", *command[2:]) == "COMMAND_LINE"
+        waiting = shell("chaincode", "approve", "--name", "more", *command[2:])
+        assert waiting["waiting_for"] == []
+        assert not shell("chaincode", "status", "more")["committed"]
+    finally:
+        shell("network", "destroy")

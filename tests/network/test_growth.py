@@ -100,7 +100,6 @@ async def settings_change(home: Home) -> None:
         await submit(home, "market", proposal)
 
 
-@pytest.mark.check
 @pytest.mark.timeout(180)
 async def test_the_embedded_network_grows_and_shrinks(embedded: Home) -> None:
     await organizations_come_and_go(embedded)
