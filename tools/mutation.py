@@ -36,15 +36,16 @@ SURVIVORS = ROOT / "tests/mutation/survivors.yaml"
 FLOOR = 0.95
 CPU_S_OF_A_TEST = 4.0
 MARKET, PROTOCOL = "tests/chaincode/market", "tests/chaincode/protocol"
-ALL = [f"{MARKET}/test_{name}.py" for name in ("reports", "several", "best", "swap", "tasks", "offers", "tables")]
+ALL = [f"{MARKET}/test_{name}.py" for name in ("decisions", "reports", "several", "best", "swap", "tasks")]
+ALL += [f"{MARKET}/test_{name}.py" for name in ("offers", "tables")]
 TABLES = "goldengrain.chaincode.protocol.tables"
 TARGETS = {
     "goldengrain.chaincode.protocol.pricing": [f"{PROTOCOL}/test_pricing.py"],
     "goldengrain.chaincode.protocol.threshold": [f"{PROTOCOL}/test_pricing.py"],
     TABLES: [f"{PROTOCOL}/test_tables.py"],
     "goldengrain.chaincode.protocol.report": [f"{PROTOCOL}/test_report.py"],
-    "goldengrain.chaincode.market.reports": [f"{MARKET}/test_reports.py"],
-    "goldengrain.chaincode.market.decisions": [f"{MARKET}/test_several.py", f"{MARKET}/test_best.py"],
+    "goldengrain.chaincode.market.reports": [f"{MARKET}/test_reports.py", f"{MARKET}/test_decisions.py"],
+    "goldengrain.chaincode.market.decisions": [f"{MARKET}/test_{name}.py" for name in ("several", "best", "decisions")],
 }
 """Module, and the tests that are the likeliest to notice; what they miss, `ALL` are asked."""
 

@@ -24,7 +24,6 @@ from goldengrain.chaincode.protocol.errors import (
     OfferNotStored,
     OfferStateRefuses,
     TaskShut,
-    TaskStateRefuses,
     TooEarly,
     TooLate,
 )
@@ -323,9 +322,7 @@ def require_task(command: str, dataset: DatasetState, shut: bool = False) -> Tas
     if dataset not in rule.dataset:
         if dataset is DatasetState.OPENED:
             raise DatasetOpened(f"the test set is open and the audit bond returned; no {command}")
-        if dataset is DatasetState.SLASHED:
-            raise AuditSlashed(f"the audit bond was slashed; no {command}")
-        raise TaskStateRefuses(f"the test set is {dataset}; no {command}")
+        raise AuditSlashed(f"the audit bond was slashed; no {command}")
     return rule
 
 

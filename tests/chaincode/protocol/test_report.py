@@ -76,4 +76,5 @@ def test_enclaves_agree_within_eta_and_the_lowest_counts() -> None:
     assert agreed([high, low], 1_000) == low
     assert agreed([low, higher], 1_000) is None
     assert agreed([low, Result(Outcome.DECLINED)], 1_000) is None
+    assert agreed([Result(Outcome.DECLINED), Result(Outcome.FAILED)], 1_000) is None
     assert agreed([Result(Outcome.FAILED)] * 2, 1) == Result(Outcome.FAILED)

@@ -44,6 +44,21 @@ def test_every_command_in_every_state_stands_or_is_refused_by_name(state: OfferS
     assert expected is None or refusal.type is expected
 
 
+def test_a_new_offer_has_rows_of_its_own() -> None:
+    assert [rule.next for rule in tables.offer_rules("SubmitOffer", None)] == [(OfferState.OFFERED,)]
+    assert tables.offer_rules("SubmitOffer", OfferState.OFFERED) == ()
+    assert tables.offer_rules("Claim", None) == ()
+
+
+def test_a_refusal_names_the_states_that_the_command_is_for() -> None:
+    refusal = tables.offer_refusal("Rewrap", OfferState.CLAIMED)
+    assert str(refusal) == "the offer is claimed; Rewrap is for offered, stored"
+
+
+def test_only_a_leading_offer_is_displaced() -> None:
+    assert tables.DISPLACEMENTS == {OfferState.LEADING: OfferState.DISPLACED}
+
+
 def test_the_tables_and_the_commands_name_each_other() -> None:
     named = {rule.command for rule in tables.OFFER_RULES} | set(tables.TASK_RULES)
     market = {"Bootstrap", "Propose", "Vote", "Transfer", "PutCollateral", "Challenge", "RegisterEnclave"}
@@ -90,6 +105,7 @@ def test_the_test_set_is_opened_or_slashed_once() -> None:
     with pytest.raises(errors.TaskShut):
         tables.require_task("ShutTask", DatasetState.HIDDEN, shut=True)
     assert tables.require_task("RefundSlot", DatasetState.SLASHED, shut=True)
+    assert tables.require_task("ShutTask", DatasetState.HIDDEN)
 
 
 def test_the_docs_get_every_row() -> None:
