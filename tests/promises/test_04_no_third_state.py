@@ -55,7 +55,7 @@ async def acknowledged(market: FaultyMarket, offer: bytes) -> bool:
     return view.lock is not None and view.lock.acknowledged
 
 
-async def sold_while_stopping(market: FaultyMarket, model: Path, seed: int, victims: dict[OfferState, str]) -> None:
+async def sold_while_stopping(market: FaultyMarket, model: Path, seed: int, victims: dict[OfferState, str]) -> bytes:
     """Sell a model; at each step a node stops while the next command is on its way, and comes back a little later."""
     dice = random.Random(seed)
     offer = await market.sell(model, seed)
@@ -66,6 +66,15 @@ async def sold_while_stopping(market: FaultyMarket, model: Path, seed: int, vict
             await market.network.stop_node(victim)
             await asyncio.sleep(dice.uniform(0.1, 0.4))
             await market.network.start_node(victim)
+        await market.until(lambda: reached(market, offer, S.SETTLED))
+    view, _ = await market.ask(offer)
+    assert view.state is S.SETTLED
+    return offer
+
+
+async def require_opened(market: FaultyMarket, model: Path, offer: bytes) -> None:
+    """What was sold is in the provider's hands: the very bytes that were sealed."""
+    async with market.at_work():
         await market.until(lambda: acknowledged(market, offer))
     bought = market.home.path / "bought" / f"{offer.hex()}.onnx"
     assert digest(bought) == digest(model)
@@ -130,7 +139,8 @@ async def test_every_node_at_every_step(market: FaultyMarket, model: Path) -> No
     nodes = (ORDERER, *PEERS)
     for round_ in range(len(nodes)):
         victims = {state: nodes[(round_ + step) % len(nodes)] for step, state in enumerate(STEPS)}
-        await sold_while_stopping(market, model, 100 + round_, victims)
+        offer = await sold_while_stopping(market, model, 100 + round_, victims)
+        await require_opened(market, model, offer)
     left = ((S.OFFERED, PROVIDER), (S.STORED, OPERATOR), (S.CLAIMED, OPERATOR), (S.LOCKED, DEVELOPER))
     for number, (state, victim) in enumerate(left):
         assert await left_for_good(market, model, 200 + number, state, victim) in REFUNDED | {S.SETTLED}
