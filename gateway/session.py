@@ -36,6 +36,11 @@ NO_ANSWER = frozenset(
 """Statuses with which no peer says what became of the call: the connection's, or the peer's that is going down."""
 
 
+def busy(error: grpc.aio.AioRpcError) -> bool:
+    """Whether the peer refused the call unread, because it has too many (Fabric's ``peer.limits.concurrency``)."""
+    return error.code() is grpc.StatusCode.UNKNOWN and "exceeding concurrency limit" in (error.details() or "")
+
+
 class CallFailed(Exception):
     """A call failed at every peer that was asked; internal to the package.
 
@@ -90,7 +95,8 @@ class Session:
                 return await self._round(rpc, request, end)
             except CallFailed as failed:
                 pause = backoff.pause()
-                if failed.error.code() not in NO_ANSWER or loop.time() + pause >= end:
+                asks_again = failed.error.code() in NO_ANSWER or busy(failed.error)
+                if not asks_again or loop.time() + pause >= end:
                     raise
             await asyncio.sleep(pause)
 
@@ -102,9 +108,9 @@ class Session:
                 return await rpc(peer)(request, timeout=max(end - loop.time(), 0) / left)
             except grpc.aio.AioRpcError as error:
                 failed = CallFailed(error, peer.target, unanswered)
-                if error.code() not in NO_ANSWER:
+                if error.code() not in NO_ANSWER and not busy(error):
                     raise failed from error
-                unanswered = True
+                unanswered = unanswered or not busy(error)
                 self.peers.failed(peer)
         raise failed from failed.error
 

@@ -37,7 +37,7 @@ from goldengrain.gateway.errors import (
     SubmitUnknown,
 )
 from goldengrain.gateway.proposal import UnsignedProposal
-from goldengrain.gateway.session import NO_ANSWER, CallFailed, Session
+from goldengrain.gateway.session import NO_ANSWER, CallFailed, Session, busy
 from goldengrain.gateway.status import Status, code_name
 
 __all__ = ["Commit", "Endorsement", "Proposal", "Status", "Transaction", "code_name"]
@@ -252,7 +252,8 @@ class Transaction:
         try:
             await self._session.call(lambda peer: peer.submit, request, end - loop.time())
         except CallFailed as failed:
-            if failed.error.code() in _REFUSED_BY_ORDERER and not failed.unanswered:
+            refused = failed.error.code() in _REFUSED_BY_ORDERER or busy(failed.error)
+            if refused and not failed.unanswered:
                 raise self._session.failed(SubmitError, failed, "submit", self.transaction_id) from failed.error
             unknown = self._session.failed(
                 SubmitUnknown, failed, "submit: outcome unknown", self.transaction_id, _resume(self.transaction_id)
@@ -330,7 +331,8 @@ class Commit:
         try:
             response = await self._session.insist(lambda peer: peer.commit_status, self._signed(), seconds)
         except CallFailed as failed:
-            kind = CommitUnknown if failed.error.code() in NO_ANSWER else CommitStatusError
+            no_answer = failed.error.code() in NO_ANSWER or busy(failed.error)
+            kind = CommitUnknown if no_answer else CommitStatusError
             raise self._session.failed(
                 kind, failed, "commit status: outcome unknown", self.transaction_id, _resume(self.transaction_id)
             ) from failed.error

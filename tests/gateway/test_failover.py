@@ -149,3 +149,28 @@ async def test_a_peer_that_comes_back_is_used_again(
 async def test_nobody_to_connect_to_is_said_at_once(user: Credentials) -> None:
     with pytest.raises(ConnectionProfileError):
         Gateway.connect([], user.identity, user.signer)
+
+
+BUSY = Fault(grpc.StatusCode.UNKNOWN, "too many requests for /gateway.Gateway, exceeding concurrency limit (500)")
+
+
+@pytest.mark.parametrize("rpc", ["Evaluate", "Endorse", "Submit", "CommitStatus"])
+async def test_a_peer_that_has_too_many_calls_is_left_for_the_next(
+    contract: Contract, server: ServerDouble, other: ServerDouble, rpc: str
+) -> None:
+    server.faults[rpc] = [BUSY]
+    await (contract.evaluate("get", "k") if rpc == "Evaluate" else contract.submit("append", "k", "v"))
+    assert rpc in other.calls
+
+
+async def test_what_busy_peers_refuse_unread_cannot_commit(
+    contract: Contract, server: ServerDouble, other: ServerDouble
+) -> None:
+    for one in (server, other):
+        one.faults["Submit"] = [BUSY]
+    with pytest.raises(SubmitError) as caught:
+        await contract.submit("append", "k", "v")
+    assert not caught.value.may_commit
+    for one in (server, other):
+        one.faults["CommitStatus"] = [BUSY] * 2
+    assert (await contract.submit("append", "k", "v")).code == "VALID"
