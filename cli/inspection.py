@@ -38,7 +38,9 @@ class Inspected:
 
 
 def inspect_model(data: bytes, spec: BenchmarkSpec | None = None) -> Inspected:
-    """Look at an ONNX model; judge it by a task's spec, or without one by its own interface and the default limits.
+    """Look at an ONNX model, or weights for a built-in architecture.
+
+    It is judged by a task's spec, or without one by its own interface and the default limits.
 
     Raises:
         ModelUnparsable: where the bytes are no ONNX model.
@@ -48,8 +50,11 @@ def inspect_model(data: bytes, spec: BenchmarkSpec | None = None) -> Inspected:
     try:
         from goldengrain.enclave.errors import ModelRefused
         from goldengrain.enclave.onnx_rules.check import check_model
+        from goldengrain.enclave.weights import looks_like_weights
     except ImportError as error:
         raise ExtraMissing(f"looking into models needs {error.name}: pip install 'goldengrain[enclave]'") from error
+    if looks_like_weights(data):
+        return _inspect_weights(data, spec)
     model = _parsed(data)
     operations = memory = None
     refusal: GoldenGrainError | None = None
@@ -66,6 +71,37 @@ def inspect_model(data: bytes, spec: BenchmarkSpec | None = None) -> Inspected:
         operators=dict(sorted(Counter(_name(node) for node in graph.node).items())),
         inputs=[_described(value) for value in _fed(graph)],
         outputs=[_described(value) for value in graph.output],
+        operations=operations,
+        memory=memory,
+        refusal=refusal,
+    )
+
+
+def _inspect_weights(data: bytes, spec: BenchmarkSpec | None) -> Inspected:
+    """Look at weights for a built-in architecture: its plan stands for the graph, and no ONNX version is told."""
+    from goldengrain.enclave.architectures import plan
+    from goldengrain.enclave.errors import ModelRefused
+    from goldengrain.enclave.weights import check_weights, read_weights
+
+    config, _ = read_weights(data)
+    own = ModelInterface(
+        Tensor("input", TensorType.FLOAT32, (0, *config.image)), Tensor(OUTPUT, TensorType.FLOAT32, (0, config.outputs))
+    )
+    made = plan(config, "input", config.image, raw=False)
+    operations = memory = None
+    refusal: GoldenGrainError | None = None
+    limits, samples = (spec.limits, spec.samples) if spec else (LIMITS, BATCH_SAMPLES)
+    try:
+        checked = check_weights(data, spec.interface if spec else own, limits, samples)
+        operations, memory = checked.operations, checked.memory
+    except ModelRefused as error:
+        refusal = error
+    return Inspected(
+        ir_version=0,
+        operator_sets={},
+        operators=dict(sorted(Counter(step.operator for step in made.steps).items())),
+        inputs=[f"{config.architecture}: float [samples, {', '.join(map(str, config.image))}]"],
+        outputs=[f"{OUTPUT}: float [samples, {config.outputs}]"],
         operations=operations,
         memory=memory,
         refusal=refusal,

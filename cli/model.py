@@ -350,7 +350,7 @@ def _rows(value: dict[str, Any], found: Inspected) -> list[tuple[str, object]]:
     return [
         ("bytes", f"{value['bytes']:,}"),
         ("SHA-256", value["sha256"]),
-        ("IR version", found.ir_version),
+        ("IR version", found.ir_version or ""),
         ("operator sets", ", ".join(f"{domain} {version}" for domain, version in found.operator_sets.items())),
         ("operators", ", ".join(f"{count} {name}" for name, count in found.operators.items())),
         ("input", escape(", ".join(found.inputs))),

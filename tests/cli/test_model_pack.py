@@ -93,6 +93,9 @@ def test_weights_become_onnx_or_stay_weights(tmp_path: Path) -> None:
     kept = pack(source, "--out", tmp_path / "a.safetensors", "--weights", *told)
     assert kept["kind"] == "weights for lenet"
     assert kept["operations"] == pytest.approx(made["operations"], rel=0.01)
+    shown = json.loads(run("model", "inspect", tmp_path / "a.safetensors", "--json").out)
+    assert (shown["accepted"], shown["operations"]) == (True, kept["operations"])
+    assert shown["operators"]["Conv"] == 2
     again = pack(tmp_path / "a.safetensors", "--out", tmp_path / "b.onnx")
     assert (tmp_path / "b.onnx").read_bytes() == (tmp_path / "a.onnx").read_bytes()
     assert again["sha256"] == made["sha256"]
