@@ -12,6 +12,7 @@ import pytest
 
 from goldengrain.chaincode.protocol.tables import LIVE, OfferState
 from goldengrain.cli.agents import agent as loop
+from goldengrain.cli.agents.duty import Kind
 from goldengrain.gateway.market.views import OfferView, TaskView
 from tests.promises.faulty import ORDERER, PEERS, FaultyMarket, faulty_market
 
@@ -55,6 +56,16 @@ async def acknowledged(market: FaultyMarket, offer: bytes) -> bool:
     return view.lock is not None and view.lock.acknowledged
 
 
+def failures(market: FaultyMarket) -> int:
+    """How often a command of an agent has failed."""
+    return sum(one.kind is Kind.FAILED and one.duty is not None for one in market.said)
+
+
+async def bites(market: FaultyMarket, offer: bytes, failed: int) -> bool:
+    """Whether a further command has failed, or the last one of all was quicker."""
+    return failures(market) > failed or await acknowledged(market, offer)
+
+
 async def sold_while_stopping(market: FaultyMarket, model: Path, seed: int, victims: dict[OfferState, str]) -> bytes:
     """Sell a model; at each step a node stops while the next command is on its way, and comes back a little later."""
     dice = random.Random(seed)
@@ -63,8 +74,12 @@ async def sold_while_stopping(market: FaultyMarket, model: Path, seed: int, vict
         for state, victim in victims.items():
             await market.until(lambda state=state: reached(market, offer, state))  # type: ignore[misc]
             await asyncio.sleep(dice.uniform(0.0, 0.03))
+            failed = failures(market)
             await market.network.stop_node(victim)
-            await asyncio.sleep(dice.uniform(0.1, 0.4))
+            if victim == ORDERER:  # whatever is sent now fails, and stays undone unless it is sent again
+                await market.until(lambda failed=failed: bites(market, offer, failed))  # type: ignore[misc]
+            else:
+                await asyncio.sleep(dice.uniform(0.1, 0.4))
             await market.network.start_node(victim)
         await market.until(lambda: reached(market, offer, S.SETTLED))
     view, _ = await market.ask(offer)
