@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -174,8 +174,7 @@ def _watched(pid: int) -> Iterator[list[float]]:
 
     def look() -> None:
         while not ended.wait(0.02):
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            workers = [_peak_mb(int(one)) for one in children]
+            workers = [_peak_mb(one) for one in _children(pid)]
             found[0] = max(found[0], _peak_mb(pid) + max(workers, default=0.0))
 
     watcher = threading.Thread(target=look)
@@ -185,6 +184,15 @@ def _watched(pid: int) -> Iterator[list[float]]:
     finally:
         ended.set()
         watcher.join()
+
+
+def _children(pid: int) -> list[int]:
+    """Return the children that any thread of a process has started."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # the thread has ended meanwhile
+            found += map(int, path.read_text().split())
+    return found
 
 
 def _peak_mb(pid: int) -> float:
