@@ -73,12 +73,16 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, _, port = self._target.address.rpartition(":")
+        self._writers.add(writer)
         try:
             there, back = await asyncio.open_connection(host, int(port))
         except OSError:
             writer.transport.abort()
             return
-        self._writers |= {writer, back}
+        if writer.transport.is_closing():  # cut in the meantime
+            back.transport.abort()
+            return
+        self._writers.add(back)
         for source, sink in ((reader, back), (there, writer)):
             task = asyncio.create_task(self._forward(source, sink))
             self._tasks.add(task)
