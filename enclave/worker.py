@@ -26,6 +26,7 @@ from goldengrain.enclave.engine import open_model, run_batch
 from goldengrain.enclave.errors import OutOfMemory
 from goldengrain.enclave.frames import frame, read_frame_from
 from goldengrain.enclave.torch_engine import load_torch
+from goldengrain.enclave.warm_up import warm_up
 from goldengrain.enclave.weights import BATCH, check_weights, looks_like_weights
 
 OUTPUTS, DONE, ERROR = b"o", b"d", b"e"
@@ -37,7 +38,7 @@ def main() -> int:
     """Serve one job over standard input and output."""
     source, sink = sys.stdin.buffer, _take_output()
     confine()
-    _warm_up()
+    warm_up()
     _send(sink, b"")
     try:
         request = json.loads(read_frame_from(source))
@@ -72,13 +73,6 @@ def _run(request: dict[str, Any], source: BinaryIO, sink: BinaryIO) -> None:
         _read_into(source, piece)
         batch = np.frombuffer(piece, dtype=kind).reshape(-1, *shape)
         _send(sink, OUTPUTS + np.ascontiguousarray(run_batch(model, interface, batch)).tobytes())
-
-
-def _warm_up() -> None:
-    """Have ONNX Runtime ready before a job comes; torch, which takes seconds and is rarely wanted, only then."""
-    from goldengrain.enclave.warm_up import INTERFACE, LIMITS, tiny_model
-
-    run_batch(open_model(tiny_model(), INTERFACE, LIMITS, 1), INTERFACE, np.zeros((1, 1), np.float32))
 
 
 def _read_into(source: BinaryIO, piece: memoryview) -> None:
