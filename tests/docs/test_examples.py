@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from goldengrain.cli import contract_process
 from goldengrain.network import runtime
+from goldengrain.network.home import Home
 from tests.docs.markdown import DOCUMENTS, ROOT, blocks
 from tests.docs.reader import Reader
 
@@ -24,6 +26,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     finally:
         found.close()
         for folder in {path.parent for path in tmp_path.rglob("network.lock")}:
+            contract_process.stop(Home(folder))
             runtime.down(folder, purge=True)
 
 
