@@ -79,6 +79,9 @@ def from_sklearn(estimator: Any, features: int) -> bytes:
     except Exception as error:
         raise ExportFailed(f"skl2onnx can't export a {type(estimator).__name__}: {error}") from error
     model.graph.name = "golden-grain"
+    imports = sorted(model.opset_import, key=lambda one: one.domain)  # skl2onnx lists them as a set has them
+    del model.opset_import[:]
+    model.opset_import.extend(imports)
     if not classifier:
         _rename(model.graph, model.graph.output[0].name, "prediction")
     return bytes(model.SerializeToString(deterministic=True))
