@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import tomllib
 from pathlib import Path
@@ -151,4 +150,4 @@ def test_the_gathered_files_alone_start_the_enclave(tmp_path: Path) -> None:
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
     assert done.stderr.startswith("BUNDLE_REFUSED"), done.stderr
     assert done.returncode == 1
-    assert os.listdir(output / "state") == []  # noqa: PTH208
+    assert list((output / "state").iterdir()) == []

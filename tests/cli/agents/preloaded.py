@@ -2,4 +2,4 @@
 
 import goldengrain.cli.agent
 import goldengrain.cli.enclave_process
-import goldengrain.gateway.market  # noqa: F401
+import goldengrain.gateway.market  # noqa: F401 - imported once, for all forked agents
