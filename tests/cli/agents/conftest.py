@@ -36,3 +36,16 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "tree.onnx"
     path.write_bytes(train("tree", load("digits")).model)
     return path
+
+
+@pytest.fixture
+def real_market(fabric_bin: Path, tmp_path: Path) -> Iterator[Folder]:
+    """The same on Fabric's own programs, for one test."""
+    folder = Folder(tmp_path / "home")
+    folder("network", "up", "--market", "--runtime", "native")
+    try:
+        people = (PROVIDER, DEVELOPER, *OPERATORS)
+        folder("credits", "mint", 100_000, *(word for label in people for word in ("--to", label)))
+        yield folder
+    finally:
+        folder("network", "down", "--purge")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,18 +12,6 @@ from tests.cli.agents.processes import AgentProcess
 from tests.cli.market.running import Folder
 
 pytestmark = [pytest.mark.fabric, pytest.mark.timeout(180)]
-
-
-@pytest.fixture
-def real_market(fabric_bin: Path, tmp_path: Path) -> Iterator[Folder]:
-    folder = Folder(tmp_path / "home")
-    folder("network", "up", "--market", "--runtime", "native")
-    try:
-        people = (PROVIDER, DEVELOPER, *OPERATORS[1:])
-        folder("credits", "mint", 100_000, *(word for label in people for word in ("--to", label)))
-        yield folder
-    finally:
-        folder("network", "down", "--purge")
 
 
 def test_agents_sell_a_model_on_real_peers(real_market: Folder, model: Path, tmp_path: Path) -> None:
