@@ -2,7 +2,9 @@
 
 Each line on standard input forks a consumer, whose process id is printed; it handles events for ever. FOLDER holds the
 client's identity (see `Killed`), and what the consumer did: `effects.db` (KIND sqlite), where effect and checkpoint are
-one transaction, or `effects.txt` and `checkpoint.json` (KIND file), where a kill between them repeats one event.
+one transaction; `effects.txt` and `checkpoint.json` (KIND file), where what wasn't recorded is cut off; or the same two
+as an effect elsewhere and a checkpoint after it (KIND elsewhere), where a kill between them repeats one event, which
+its transaction's id tells. Each line of effects is a transaction's id and the event's name.
 """
 
 from __future__ import annotations
@@ -29,30 +31,47 @@ Handle = Callable[[ChaincodeEvent], None]
 def sqlite(folder: Path) -> tuple[Checkpointer, Handle]:
     database = sqlite3.connect(folder / "effects.db")
     database.execute("PRAGMA synchronous = OFF")  # a killed process loses nothing that it wrote
-    database.execute("CREATE TABLE IF NOT EXISTS effects (number INTEGER PRIMARY KEY, name TEXT)")
+    database.execute("CREATE TABLE IF NOT EXISTS effects (number INTEGER PRIMARY KEY, line TEXT)")
     checkpoint = SqliteCheckpointer(database)
 
     def handle(event: ChaincodeEvent) -> None:
         with database:
-            database.execute("INSERT INTO effects (name) VALUES (?)", (event.name,))
+            database.execute("INSERT INTO effects (line) VALUES (?)", (line(event),))
             checkpoint.record_event(event)
 
     return checkpoint, handle
 
 
 def file(folder: Path) -> tuple[Checkpointer, Handle]:
-    checkpoint = FileCheckpointer(folder / "checkpoint.json")
+    checkpoint = FileCheckpointer(folder / "checkpoint.json", folder / "effects.txt")
 
     def handle(event: ChaincodeEvent) -> None:
-        with (folder / "effects.txt").open("a") as effects:
-            effects.write(f"{event.name}\n")
+        checkpoint.write(f"{line(event)}\n")
         checkpoint.record_event(event)
 
     return checkpoint, handle
 
 
+def elsewhere(folder: Path) -> tuple[Checkpointer, Handle]:
+    checkpoint = FileCheckpointer(folder / "checkpoint.json")
+
+    def handle(event: ChaincodeEvent) -> None:
+        with (folder / "effects.txt").open("a") as effects:
+            effects.write(f"{line(event)}\n")
+        checkpoint.record_event(event)
+
+    return checkpoint, handle
+
+
+def line(event: ChaincodeEvent) -> str:
+    return f"{event.transaction_id} {event.name}"
+
+
+KINDS = {"sqlite": sqlite, "file": file, "elsewhere": elsewhere}
+
+
 async def consume(folder: Path, address: str, kind: str) -> None:
-    checkpoint, handle = {"sqlite": sqlite, "file": file}[kind](folder)
+    checkpoint, handle = KINDS[kind](folder)
     endpoint = Endpoint.parse(address, (folder / "root.pem").read_bytes())
     user = Wallet(folder).get("user")
     async with Gateway.connect(endpoint, user.identity, user.signer, reconnect=Reconnect(first=0.02)) as gateway:

@@ -82,12 +82,21 @@ async def kill_again_and_again(folder: Path, kind: str, kills: int, seed: int = 
 
 
 def handled(folder: Path, kind: str) -> list[str]:
-    if kind == "file":
-        effects = folder / "effects.txt"
-        return effects.read_text().splitlines() if effects.exists() else []
-    database = sqlite3.connect(folder / "effects.db")
+    """The names of the events in effects that count: in a file, those that its checkpoint holds."""
+    return [line.partition(" ")[2] for line in effects(folder, kind)]
+
+
+def effects(folder: Path, kind: str) -> list[str]:
+    if kind == "sqlite":
+        return _rows(folder / "effects.db")
+    found = folder / "effects.txt"
+    return found.read_text().splitlines() if found.exists() else []
+
+
+def _rows(path: Path) -> list[str]:
+    database = sqlite3.connect(path)
     try:
-        return [name for (name,) in database.execute("SELECT name FROM effects ORDER BY number")]
+        return [line for (line,) in database.execute("SELECT line FROM effects ORDER BY number")]
     except sqlite3.OperationalError:
         return []
     finally:
