@@ -21,17 +21,22 @@ from goldengrain.cli.stage.page import page
 from goldengrain.cli.stage.result import result
 from goldengrain.cli.stage.scenarios import SCENARIOS, Play
 from goldengrain.cli.stage.setting import Operation, Stage, set_stage
-from goldengrain.cli.stage.swap import SCHEDULE, Sale
+from goldengrain.cli.stage.swap import Sale, schedule_for
 from goldengrain.cli.stage.training import TrainedModel, Training
 from goldengrain.network.home import Home, write_atomically
 from goldengrain.network.runtime import RUNTIMES
 
-KINDS = ("tree", "logistic", "mlp")
-DATASETS = ("digits", "fashion-mnist")
+DATASETS = ("digits", "breast-cancer", "wine", "diabetes", "fashion-mnist")
 
 
 @click.command(cls=Command, example="goldengrain demo --scenario no-reveal")
-@click.option("--dataset", type=click.Choice(DATASETS), default="digits", show_default=True, help="What models learn.")
+@click.option(
+    "--dataset",
+    type=click.Choice(DATASETS),
+    default="digits",
+    show_default=True,
+    help="What models learn: images (digits, fashion-mnist), tables (breast-cancer, wine), values (diabetes).",
+)
 @click.option("--scenario", type=click.Choice(list(SCENARIOS)), help="Play what goes wrong instead of the main job.")
 @click.option(
     "--runtime",
@@ -66,7 +71,8 @@ def demo(context: click.Context, dataset: str, scenario: str | None, kind: str, 
         if not keep:
             shutil.rmtree(work, ignore_errors=True)
     report = folder / "demo.html"
-    write_atomically(report, page(played.value, SCENARIOS[scenario].schedule if scenario else SCHEDULE).encode())
+    schedule = (SCENARIOS[scenario].schedule if scenario else None) or schedule_for(dataset)
+    write_atomically(report, page(played.value, schedule).encode())
     emit(context, played.value, _people(played, report, scenario))
 
 
@@ -79,7 +85,7 @@ class Played:
 
 
 async def _play(home: Home, acts: Acts, dataset: str, scenario: str | None, kind: str) -> Played:
-    training = Training(dataset, KINDS if scenario is None else ("tree",), home.path.parent / "models")
+    training = Training(dataset, 3 if scenario is None else 1, home.path.parent / "models")
     models = asyncio.create_task(training.run())
     try:
         async with set_stage(home, acts, kind) as stage:
@@ -153,7 +159,7 @@ def _people(ended: Played, report: Path, scenario: str | None) -> list[Any]:
     columns = ("developer", "score", "price", "state", "measured", "transaction")
     lines: list[Any] = [
         "",
-        table(f"Offers ({played['attestation']} attestation, test network)", columns, offers),
+        table(f"Offers ({played['scoring']}; {played['attestation']} attestation, test network)", columns, offers),
         table("Balances", ("account", "credits"), [(name, f"{held:,}") for name, held in played["balances"].items()]),
         f"supply: minted {supply['minted']:,} = held {supply['held']:,}: nothing was made or lost",
         f"{count} transactions in {last['block'] + 1} blocks, all VALID and verified, in {_seconds(played)}",

@@ -147,7 +147,11 @@ async def open_model(
 @click.option("--out", type=MODEL_FILE, required=True, help="The file to write.")
 @click.option("--data", metavar="DATA", help="Data of your own to estimate the score on: as `dataset pack` takes it.")
 @click.option("--task", "task", metavar="TASK", help="Pack for this task: its interface, limits and metric.")
-@click.option("--metric", type=click.Choice([str(one) for one in Metric]), default="accuracy", show_default=True)
+@click.option(
+    "--metric",
+    type=click.Choice([str(one) for one in Metric]),
+    help="What is estimated.  [default: the task's, a named dataset's own, else accuracy]",
+)
 @click.option("--scale", type=click.IntRange(1), help="For losses: the loss, in millionths, that scores 0.")
 @click.option("--wilson", is_flag=True, help="Estimate the lower end of Wilson's interval.")
 @click.option("--architecture", type=click.Choice(ARCHITECTURES), help="Weights: for this built-in architecture.")
@@ -172,7 +176,7 @@ async def pack(context: click.Context, source: str, out: Path, task: str | None,
         _sizes(options["hidden"], "--hidden"),
         not options["no_softmax"],
     )
-    metric = spec.metric if spec else Metric(options["metric"])
+    metric = spec.metric if spec else Metric(options["metric"]) if options["metric"] else None
     with console(context).status(f"packing {source}"):
         own = _own_data(options["data"], metric, spec, options["scale"], shape)
         made = packing.pack(source, shape, own, spec, weights=options["weights"], wilson=options["wilson"])
@@ -185,7 +189,7 @@ async def pack(context: click.Context, source: str, out: Path, task: str | None,
         "interface": made.interface.to_json(),
         "operations": made.operations,
         "memory_bytes": made.memory,
-        "metric": str(metric),
+        "metric": str(own.metric) if own else None,
         "estimate_ppm": made.score,
         "samples": made.samples,
     }
@@ -197,7 +201,9 @@ async def pack(context: click.Context, source: str, out: Path, task: str | None,
         ("an enclave would take it", "yes"),
         (
             "estimate",
-            "give --data for one" if made.score is None else f"{made.score:,} ppm {metric} on {options['data']}",
+            "give --data for one"
+            if made.score is None
+            else f"{made.score:,} ppm {own.metric if own else ''} on {options['data']}",
         ),
     ]
     emit(context, value, [table(out.name, ("", ""), rows), f"next: goldengrain model seal {out} --task TASK"])
@@ -218,7 +224,7 @@ def _sizes(text: str | None, option: str) -> tuple[int, ...]:
 
 
 def _own_data(
-    source: str | None, metric: Metric, spec: BenchmarkSpec | None, scale: int | None, shape: packing.Shape
+    source: str | None, metric: Metric | None, spec: BenchmarkSpec | None, scale: int | None, shape: packing.Shape
 ) -> TestSet | None:
     if source is None:
         return None

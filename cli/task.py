@@ -13,7 +13,7 @@ from goldengrain.cli.errors import CommandLineError
 from goldengrain.cli.market_session import account_names, market_session, short
 from goldengrain.cli.output import console, emit, table
 from goldengrain.cli.session import home_of
-from goldengrain.cli.testsets import load_test_set
+from goldengrain.cli.testsets import load_test_set, scoring
 from goldengrain.cli.timing import DURATION, moment
 from goldengrain.gateway.market.views import SlotView, TaskView
 
@@ -49,7 +49,8 @@ def task() -> None:
     "--dataset",
     required=True,
     metavar="NAME|FILE",
-    help="`digits`, `fashion-mnist`, an .npz file with `inputs` and `labels`, or a dataset container.",
+    help="`digits`, `breast-cancer`, `wine`, `diabetes`, `fashion-mnist`, a dataset container, or what `dataset pack` "
+    "takes.",
 )
 @click.option(
     "--schedule",
@@ -88,7 +89,11 @@ def task() -> None:
 )
 @click.option("--attempts", type=click.IntRange(1), help="Offers of one organisation at most.  [default: the policy's]")
 @click.option("--wilson", is_flag=True, help="Score by the lower end of Wilson's interval.")
-@click.option("--metric", type=click.Choice([str(one) for one in Metric]), default="accuracy", show_default=True)
+@click.option(
+    "--metric",
+    type=click.Choice([str(one) for one in Metric]),
+    help="What is measured.  [default: a named dataset's own, else accuracy]",
+)
 @click.option("--scale", type=click.IntRange(1), help="For losses: the loss, in millionths, that scores 0.")
 @click.option("--classes", type=click.IntRange(1), help="Width of the model's output.  [default: from the labels]")
 @click.option("--input-name", default="input", show_default=True, help="Name of the model's input.")
@@ -102,7 +107,7 @@ async def open_task(context: click.Context, **options: Any) -> None:
         with console(context).status("reading the test set"):
             test_set = load_test_set(
                 options["dataset"],
-                metric=Metric(options["metric"]),
+                metric=Metric(options["metric"]) if options["metric"] else None,
                 scale=options["scale"] or 0,
                 classes=options["classes"],
                 input_name=options["input_name"],
@@ -131,6 +136,8 @@ async def open_task(context: click.Context, **options: Any) -> None:
         "block": made.committed.block,
         "dataset": test_set.name,
         "samples": test_set.samples,
+        "metric": str(test_set.metric),
+        "scale": test_set.scale,
         "budget": made.budget,
         "audit_bond": made.audit_bond,
         "last_offer": view.task.last_offer,
@@ -141,6 +148,7 @@ async def open_task(context: click.Context, **options: Any) -> None:
     lines = [
         f"task {made.id.hex()}",
         f"{test_set.name}, {test_set.samples:,} samples, hidden from all but {len(made.enclaves)} enclaves",
+        f"scored by {scoring(view.task.spec)}",
         f"locked: {made.budget:,} for {options['slots']} slots, audit bond {made.audit_bond:,}",
         f"offers until {moment(view.task.last_offer)}, reports until {moment(view.task.last_report)}",
         *([SIMULATED] if made.simulated else []),
@@ -272,14 +280,13 @@ def _summary(view: TaskView, now: int) -> dict[str, Any]:
 
 def _described(view: TaskView, slots: list[SlotView], now: int) -> list[tuple[str, object]]:
     found, spec = view.task, view.task.spec
-    wilson = ", lower end of Wilson's interval" if spec.wilson else ""
     states = [str(one.state) for one in slots]
     counted = ", ".join(f"{states.count(one)} {one}" for one in dict.fromkeys(states))
     return [
         ("task", view.id.hex()),
         ("provider", f"{view.provider_msp}, account {found.provider.hex()}"),
         ("state", _stage(view, now)),
-        ("metric", f"{spec.metric}{wilson}, {spec.samples:,} samples, multiples of {found.eta:,} ppm"),
+        ("metric", f"{scoring(spec)}, {spec.samples:,} samples, multiples of {found.eta:,} ppm"),
         ("input", _tensor(spec.interface.input)),
         ("output", _tensor(spec.interface.output)),
         ("model at most", f"{spec.limits.model_bytes:,} bytes, {spec.limits.operations:,} operations a sample"),

@@ -60,17 +60,25 @@ class TestSet:
         )
 
 
+def scoring(spec: BenchmarkSpec) -> str:
+    """What a score says, in a few words: the metric, Wilson's interval, what a loss is divided by."""
+    if spec.metric.is_loss:
+        return f"{spec.metric}, score 1 - loss / {spec.scale / 1_000_000:g}"
+    return f"{spec.metric}, lower end of Wilson's interval" if spec.wilson else str(spec.metric)
+
+
 def load_test_set(
     source: str,
     *,
-    metric: Metric = Metric.ACCURACY,
+    metric: Metric | None = None,
     scale: int = 0,
     classes: int | None = None,
     input_name: str = INPUT,
     output_name: str | None = None,
 ) -> TestSet:
-    """Load ``digits``, ``fashion-mnist``, a container or what becomes one.
+    """Load a dataset by name, a container or what becomes one.
 
+    ``metric`` None is the named dataset's own, with its scale unless one is given, and accuracy for all else.
     ``classes`` is the width of the output; None takes it from the labels (1 for RMSE).
 
     Raises:
@@ -81,6 +89,7 @@ def load_test_set(
 
     """
     try:
+        metric, scale = _scored(source, metric, scale)
         container = _container(source)
         dataset = _unpacked(container, source)
     except ImportError as error:
@@ -100,6 +109,15 @@ def load_test_set(
     spec = made.spec(wilson=False)
     dataset.require(spec)
     return made
+
+
+def _scored(source: str, metric: Metric | None, scale: int) -> tuple[Metric, int]:
+    """Metric and scale, where nothing is said those of a dataset by name."""
+    from goldengrain.enclave.models.datasets import NAMES, SCORED
+
+    own, its_scale = SCORED[source] if source in NAMES else (Metric.ACCURACY, 0)
+    chosen = metric or own
+    return chosen, scale or (its_scale if chosen is own else 0)
 
 
 def _container(source: str) -> bytes:

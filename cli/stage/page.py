@@ -97,7 +97,8 @@ def curve(schedule: PriceSchedule, offers: Sequence[Mapping[str, Any]]) -> str:
 
 def _facts(result: Mapping[str, Any]) -> str:
     return (
-        f"dataset {result['dataset']}, runtime {result['runtime']}, {len(result['organizations'])} organisations, "
+        f"dataset {result['dataset']} ({result['scoring']}), "
+        f"runtime {result['runtime']}, {len(result['organizations'])} organisations, "
         f"{len(result['transactions'])} transactions, {result['timings_s']['total']:.1f} s"
     )
 

@@ -12,6 +12,7 @@ from goldengrain.cli.stage import swap
 from goldengrain.cli.stage.audit import LedgerTransaction, check_acknowledged, verified_transactions
 from goldengrain.cli.stage.setting import Stage
 from goldengrain.cli.stage.swap import Sale
+from goldengrain.cli.testsets import scoring
 from goldengrain.gateway.market.views import OfferView
 from goldengrain.gateway.wallet import Wallet
 
@@ -34,10 +35,12 @@ async def result(stage: Stage, dataset: str, sales: Sequence[tuple[Sale, int | N
     if not supply.conserved:
         raise CheckFailed(f"money is not conserved: {supply.minted:,} minted, {supply.held:,} held")
     offers = [_offer(sale, await swap.view(stage, sale), measured) for sale, measured in sales]
+    spec = (await stage.cast.provider.market.tasks.get((await swap.view(stage, sales[0][0])).order.task)).task.spec
     simulated = all(operation.host.simulated for operation in stage.operations)
     state = stage.home.load_state()
     return {
         "dataset": dataset,
+        "scoring": scoring(spec),
         "runtime": state.runtime,
         "attestation": "simulated" if simulated else "hardware",
         "organizations": [one.msp_id for one in state.organizations],

@@ -57,8 +57,8 @@ class Scenario:
 
     summary: str
     play: Callable[[Play], Awaitable[Ended]]
-    schedule: PriceSchedule = swap.SCHEDULE
-    """Of the task that is played with."""
+    schedule: PriceSchedule | None = None
+    """Of the task that is played with; None is the dataset's."""
 
 
 # --- what several scenarios check ----------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ async def balance(actor: Actor) -> int:
     return await actor.market.credits.balance()
 
 
-async def _locked(play: Play, schedule: PriceSchedule = swap.SCHEDULE) -> tuple[bytes, Sale]:
+async def _locked(play: Play, schedule: PriceSchedule | None = None) -> tuple[bytes, Sale]:
     """A task with one offer up to the lock."""
     stage = play.stage
     task, sale, operation = await _claimed(play, schedule)
@@ -99,7 +99,7 @@ async def _locked(play: Play, schedule: PriceSchedule = swap.SCHEDULE) -> tuple[
     return task, sale
 
 
-async def _claimed(play: Play, schedule: PriceSchedule = swap.SCHEDULE) -> tuple[bytes, Sale, Operation]:
+async def _claimed(play: Play, schedule: PriceSchedule | None = None) -> tuple[bytes, Sale, Operation]:
     """A task with one offer up to the claim."""
     stage, developer = play.stage, play.stage.cast.developers[1]
     with stage.acts.act("a task is opened, a model offered, stored and claimed"):

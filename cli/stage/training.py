@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,11 +26,13 @@ class Training:
     One at a time leaves a core to the network that comes up meanwhile.
     """
 
-    def __init__(self, dataset: str, kinds: Sequence[str], folder: Path) -> None:
+    def __init__(self, dataset: str, number: int, folder: Path) -> None:
         if any(find_spec(name) is None for name in ("sklearn", "skl2onnx", "onnxruntime")):
             raise ExtraMissing("training models needs the extra `models`: pip install 'goldengrain[models]'")
+        from goldengrain.enclave.models.train import kinds
+
         self._dataset = dataset
-        self._models = [TrainedModel(kind, folder / f"{kind}.onnx") for kind in kinds]
+        self._models = [TrainedModel(kind, folder / f"{kind}.onnx") for kind in list(kinds(dataset))[:number]]
         self._folder = folder
         self.seconds = 0.0
 

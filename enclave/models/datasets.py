@@ -1,8 +1,16 @@
 """Real data, split into what developers train on and the test set that the provider hides.
 
-`digits`: scikit-learn's 1,797 handwritten digits of 8 x 8 pixels. `fashion-mnist`: 70,000 images of 28 x 28 pixels from
-the files of Debian's package `dataset-fashion-mnist`. Both as float32 from 0 to 1, one row per image, split the same
-way every time. Scikit-learn itself isn't imported here, which would take two seconds: its file is read where it lies.
+=============  ===========================================================================  ==========================
+digits         1,797 handwritten digits of 8 x 8 pixels, from 0 to 1                        ten classes; accuracy
+fashion-mnist  70,000 images of 28 x 28 pixels, from 0 to 1                                 ten classes; accuracy
+breast-cancer  30 measures of cell nuclei of 569 tumours: malignant (0) or benign (1)       two classes; AUROC
+wine           13 measures of 178 wines of three growers                                    three classes; macro F1
+diabetes       10 measures of 442 patients, and how far their illness went within a year    a value; RMSE
+=============  ===========================================================================  ==========================
+
+One row of float32 per sample, split the same way every time. All but `fashion-mnist`, which comes from the files of
+Debian's package `dataset-fashion-mnist`, are scikit-learn's; it isn't imported here, which would take two seconds: its
+files are read where they lie.
 """
 
 from __future__ import annotations
@@ -10,6 +18,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +26,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from goldengrain.chaincode.protocol.task import ModelInterface, Tensor, TensorType
+from goldengrain.chaincode.protocol.task import Metric, ModelInterface, Tensor, TensorType
 from goldengrain.enclave.dataset import pack
 from goldengrain.enclave.models.errors import DataMissing
 
-NAMES = ("digits", "fashion-mnist")
+BUNDLED = ("digits", "breast-cancer", "wine", "diabetes")
+NAMES = (*BUNDLED, "fashion-mnist")
 CLASSES = 10
+SCORED = {
+    "digits": (Metric.ACCURACY, 0),
+    "breast-cancer": (Metric.AUROC, 0),
+    "wine": (Metric.MACRO_F1, 0),
+    "diabetes": (Metric.RMSE, 77_000_000),
+    "fashion-mnist": (Metric.ACCURACY, 0),
+}
+"""How a task over each is scored: metric, and scale in millionths (of diabetes: predicting the mean scores about 0)."""
 FASHION_FOLDERS = (Path("/usr/share/datasets/fashion-mnist"), Path("/usr/share/dataset-fashion-mnist"))
 _FASHION_FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -37,7 +55,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs (n, features) of float32 and labels (n,) of int64."""
+    """Inputs (n, features) of float32 and labels (n,) of int64, or float64 where they are values."""
 
     inputs: Array
     labels: Array
@@ -45,36 +63,49 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """A named dataset in its two parts."""
+    """A named dataset in its two parts, and how a task over it is scored."""
 
     name: str
     train: Split
     test: Split
+    classes: int = CLASSES
+    """How many; 0 where labels are values."""
+
+    @property
+    def metric(self) -> Metric:
+        """What a task over it measures."""
+        return SCORED[self.name][0]
+
+    @property
+    def scale(self) -> int:
+        """The loss that scores 0, in millionths; 0 where the metric is no loss."""
+        return SCORED[self.name][1]
 
     @property
     def interface(self) -> ModelInterface:
-        """What models for it look like: rows of features in, a score for each of ten classes out."""
-        return interface(self.train.inputs.shape[1])
+        """What models for it look like: rows in, out a probability of each class, or a value."""
+        return interface(self.train.inputs.shape[1], self.classes)
 
     def container(self) -> bytes:
         """Return the test set as a dataset container."""
         return pack(self.test.inputs, self.test.labels, name=self.name)
 
 
-def interface(features: int) -> ModelInterface:
-    """Return the interface of a classifier of rows: `input` (samples, features), `probabilities` (samples, 10)."""
+def interface(features: int, classes: int = CLASSES) -> ModelInterface:
+    """Return the interface of a classifier of rows: `input` (samples, features), `probabilities` (samples, classes).
+
+    With no classes that of a regressor: `prediction` (samples, 1).
+    """
     return ModelInterface(
         input=Tensor("input", TensorType.FLOAT32, (0, features)),
-        output=Tensor("probabilities", TensorType.FLOAT32, (0, CLASSES)),
+        output=Tensor("probabilities" if classes else "prediction", TensorType.FLOAT32, (0, classes or 1)),
     )
 
 
 def load(name: str) -> Data:
     """Load a dataset by name; raises `DataMissing` when its files are not on this machine."""
-    if name == "digits":
-        return _digits()
-    if name == "fashion-mnist":
-        return _fashion_mnist()
+    if name in _LOADERS:
+        return _LOADERS[name]()
     raise DataMissing(f"no dataset {name!r}; there are {', '.join(NAMES)}")
 
 
@@ -84,28 +115,52 @@ def available() -> list[str]:
 
 
 def _digits() -> Data:
-    path = _digits_file()
-    with gzip.open(path, "rt") as file:
-        table = np.loadtxt(file, delimiter=",", dtype=np.float64)
-    table = table[np.random.RandomState(_SPLIT_SEED).permutation(len(table))]
-    inputs = (table[:, :-1] / 16).astype(np.float32)
-    labels = table[:, -1].astype(np.int64)
-    return Data(
-        "digits",
-        train=Split(inputs[_DIGITS_TEST:], labels[_DIGITS_TEST:]),
-        test=Split(inputs[:_DIGITS_TEST], labels[:_DIGITS_TEST]),
+    table = _shuffled(_table("digits.csv.gz"))
+    train, test = _split(table, _DIGITS_TEST, np.int64)
+    sixteenths = np.float32(16)
+    return Data("digits", Split(train.inputs / sixteenths, train.labels), Split(test.inputs / sixteenths, test.labels))
+
+
+def _breast_cancer() -> Data:
+    table = _shuffled(_table("breast_cancer.csv", header=1))
+    return Data("breast-cancer", *_split(table, len(table) // 3, np.int64), classes=2)
+
+
+def _wine() -> Data:
+    table = _shuffled(_table("wine_data.csv", header=1))
+    return Data("wine", *_split(table, len(table) // 3, np.int64), classes=3)
+
+
+def _diabetes() -> Data:
+    inputs, values = _table("diabetes_data_raw.csv.gz", delimiter=None), _table("diabetes_target.csv.gz")
+    table = _shuffled(np.column_stack([inputs, values]))
+    return Data("diabetes", *_split(table, len(table) // 3, np.float64), classes=0)
+
+
+def _shuffled(table: Array) -> Array:
+    """Return the rows in an order that is the same every time."""
+    found: Array = table[np.random.RandomState(_SPLIT_SEED).permutation(len(table))]
+    return found
+
+
+def _split(table: Array, hidden: int, labels: type) -> tuple[Split, Split]:
+    """Cut a table whose last column holds the labels into what is trained on and the first rows, which are hidden."""
+    train, test = (
+        Split(part[:, :-1].astype(np.float32), part[:, -1].astype(labels)) for part in (table[hidden:], table[:hidden])
     )
+    return train, test
 
 
-def _digits_file() -> Path:
-    """Return where scikit-learn keeps its digits, without importing it."""
+def _table(name: str, *, header: int = 0, delimiter: str | None = ",") -> Array:
+    """Read one of scikit-learn's tables where it lies, without importing scikit-learn."""
     package = importlib.util.find_spec("sklearn")
     folders = [] if package is None else list(package.submodule_search_locations or [])
     for folder in folders:
-        path = Path(folder) / "datasets" / "data" / "digits.csv.gz"
+        path = Path(folder) / "datasets" / "data" / name
         if path.is_file():
-            return path
-    raise DataMissing("the digits come with scikit-learn: pip install 'goldengrain[models]'")
+            with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+                return np.loadtxt(file, delimiter=delimiter, skiprows=header, dtype=np.float64)
+    raise DataMissing(f"{name} comes with scikit-learn: pip install 'goldengrain[models]'")
 
 
 def _fashion_mnist() -> Data:
@@ -141,3 +196,12 @@ def read_idx(path: Path) -> Array:
     if values.size != np.prod(shape):
         raise DataMissing(f"{path} is cut off")
     return values.reshape(shape)
+
+
+_LOADERS: dict[str, Callable[[], Data]] = {
+    "digits": _digits,
+    "breast-cancer": _breast_cancer,
+    "wine": _wine,
+    "diabetes": _diabetes,
+    "fashion-mnist": _fashion_mnist,
+}

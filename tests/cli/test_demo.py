@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from goldengrain.cli.stage.scenarios import SCENARIOS
+from goldengrain.cli.stage.swap import schedule_for
 
 KEYS = {
     "dataset",
+    "scoring",
     "runtime",
     "attestation",
     "organizations",
@@ -89,6 +91,24 @@ def test_three_models_are_sold_for_what_their_scores_are_worth(tmp_path: Path) -
     assert "http" not in report.replace("http://www.w3.org", "")
     assert [path.name for path in tmp_path.iterdir()] == ["demo.html"]
     assert left_running(tmp_path) == []
+
+
+@pytest.mark.check
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("dataset", "scoring"),
+    [("diabetes", "rmse, score 1 - loss / 77"), ("breast-cancer", "auroc"), ("wine", "macro-f1")],
+)
+def test_tables_and_values_are_traded_as_images_are(dataset: str, scoring: str, tmp_path: Path) -> None:
+    result, said = played(tmp_path, "--dataset", dataset)
+    require_sound(result)
+    assert result["scoring"] == scoring
+    offers = result["offers"]
+    assert [one["state"] for one in offers] == ["settled"] * 3
+    prices = [schedule_for(dataset).price(one["score_ppm"]) for one in offers]
+    assert [one["price"] for one in offers] == prices == sorted(set(prices))
+    assert [one["bought_model_score_ppm"] for one in offers] == [one["score_ppm"] for one in offers]
+    assert "simulated" in said
 
 
 @pytest.mark.timeout(120)
