@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from goldengrain.chaincode.protocol import canonical, digests, quotes, signature
 from goldengrain.chaincode.protocol import commands as c
 from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.chaincode.protocol.coins import Output, coin_id
+from goldengrain.chaincode.protocol.errors import CollateralRollback
 from goldengrain.chaincode.protocol.offer import EnvelopeDigest, Order
 from goldengrain.chaincode.protocol.policy import AttestationRoot, Policy
 from goldengrain.chaincode.protocol.report import LOCKED_SIZE, Outcome, Report, Result
@@ -51,9 +52,11 @@ from goldengrain.gateway.market import Committed, Market
 from goldengrain.gateway.market.refusals import named_refusals
 from goldengrain.gateway.wallet import Wallet
 from goldengrain.network import lifecycle, runtime
+from goldengrain.network.channel_admin import read_config
 from goldengrain.network.home import Home
 from goldengrain.network.ports import free_port
 from goldengrain.network.topology import Topology
+from goldengrain.network.trust_bundle import trust_bundle
 
 CONTRACT = "golden-grain"
 MODULE = "goldengrain.chaincode.market"
@@ -75,6 +78,8 @@ class Enclave:
     name: str
     operator: Market
     signing: bytes
+    bundle: bytes
+    """Digest of the trust bundle that it believes."""
     encryption: bytes = field(default_factory=lambda: PrivateKey.generate().public)
 
     @property
@@ -98,6 +103,7 @@ class MarketBench:
     admins: list[Market]
     policy: Policy
     enclaves: list[Enclave]
+    platform: SimulatedPlatform
     contract_pid: int
     network_pid: int
     contract_address: str = ""
@@ -143,6 +149,10 @@ class MarketBench:
             await everywhere(self.users, committed)
         return committed
 
+    async def register(self, one: Enclave) -> None:
+        """Register an enclave: Org1's user challenges it."""
+        await register(self.users, self.platform, self.policy.roots[0].id, self.clock, one)
+
     def opening(self, slots: int = 1, coins: tuple[str, ...] = ()) -> c.OpenTask:
         """Terms of a task that no other has."""
         now, number = self.clock.now(), self.number()
@@ -183,6 +193,12 @@ class Swap:
     attempt: int = 1
     order: Order | None = None
     claim: Claim | None = None
+    enclaves: tuple[Enclave, ...] = ()
+    """Those that its task's test set is sealed to."""
+
+    def __post_init__(self) -> None:
+        """Take the enclaves that the market has as it begins."""
+        self.enclaves = self.enclaves or tuple(self.bench.enclaves)
 
     @property
     def developer(self) -> Market:
@@ -192,7 +208,7 @@ class Swap:
     @property
     def enclave(self) -> Enclave:
         """Who runs it: another organisation's."""
-        return self.bench.enclaves[0 if self.organization == 2 else 1]
+        return self.enclaves[0 if self.organization == 2 else 1]
 
     @property
     def name(self) -> str:
@@ -218,7 +234,7 @@ class Swap:
             secret_hash=digests.secret_hash(word(self.name)),
             reserve=0,
             bond=self.task.minimum_bond,
-            envelopes=tuple(EnvelopeDigest(one.id, self._envelope(one)) for one in self.bench.enclaves),
+            envelopes=tuple(EnvelopeDigest(one.id, self._envelope(one)) for one in self.enclaves),
             coins=self.bench.coin(self.developer),
         )
         self.order = command.order(self.task, self.developer.account)
@@ -253,7 +269,7 @@ class Swap:
         assert self.order is not None
         assert self.claim is not None
         lowest = threshold(self.task.schedule.pairs, self.task.eta, None, 0)
-        ticket = Ticket.of(self.order, self.claim, BUNDLE, lowest)
+        ticket = Ticket.of(self.order, self.claim, self.enclave.bundle, lowest)
         result = Result(Outcome.PASS, SCORE, bytes(LOCKED_SIZE), word("model"))
         signature = Report.of(self.task, self.order, ticket, result).sign(self.enclave.signing)
         command = c.SubmitReport(
@@ -277,8 +293,8 @@ class Swap:
 
 COMMANDS_OF_A_SWAP = 6
 PROVIDER_KEY = PrivateKey.generate().public
-BUNDLE = word("trust bundle")
 MEASUREMENT = word("measurement")
+WINDOW = 120
 
 
 def _spec(seed: int) -> BenchmarkSpec:
@@ -286,13 +302,13 @@ def _spec(seed: int) -> BenchmarkSpec:
     return BenchmarkSpec(Metric.ACCURACY, False, 1_000, interface, ModelLimits(1 << 20, 100, 1 << 30, 1 << 30), seed)
 
 
-def _policy(root: bytes, operators: tuple[bytes, ...]) -> Policy:
+def _policy(root: bytes, bundle: bytes, operators: tuple[bytes, ...]) -> Policy:
     return Policy(
         number=1,
         organizations=("Org1MSP", "Org2MSP", "Org3MSP"),
         required=2,
         colluding=1,
-        window=120,
+        window=WINDOW,
         guard=300,
         reveal_min=700,
         reveal_max=7_000,
@@ -303,7 +319,7 @@ def _policy(root: bytes, operators: tuple[bytes, ...]) -> Policy:
         measurements=(MEASUREMENT,),
         statuses=("UpToDate",),
         operators=operators,
-        bundle=BUNDLE,
+        bundle=bundle,
         previous_bundle=None,
         previous_bundle_sunset=None,
         benchmark_fee=10,
@@ -394,22 +410,32 @@ async def found(home: Home, stack: AsyncExitStack, folder: Path, contract: int, 
     clock = LedgerClock(home.clock_file)
     root = DevelopmentRoot.create(folder / "root", at=clock.now())
     platform = SimulatedPlatform(root)
-    policy = _policy(root.root_der, tuple(sorted(one.account for one in users[1:])))
+    channel = users[0].network.channel
+    bundle = trust_bundle(await read_config(home, channel), channel, CONTRACT, window=WINDOW, required=2).digest()
+    policy = _policy(root.root_der, bundle, tuple(sorted(one.account for one in users[1:])))
     await everywhere(users, await _first(lambda: admins[0].consortium.bootstrap(policy)))
-    root_id = digests.sha256(root.root_der)
-    await everywhere(users, await users[0].enclaves.put_collateral(root_id, platform.collateral(at=clock.now())))
-    enclaves = [Enclave(f"enclave {number}", users[number], word(f"signing {number}")) for number in (1, 2)]
+    enclaves = [Enclave(f"enclave {number}", users[number], word(f"signing {number}"), bundle) for number in (1, 2)]
     for one in enclaves:
-        account = one.operator.account
-        challenged = await users[0].enclaves.challenge(account)
-        await everywhere(users, challenged)
-        challenge = challenged.transaction_id
-        channel, nonce = one.operator.network.channel, bytes.fromhex(challenge)
-        data = quotes.report_data(channel, CONTRACT, account, nonce, one.public, one.encryption, BUNDLE)
-        quote = platform.quote(data, MEASUREMENT)
-        registration = c.RegisterEnclave(challenge, quote, root_id, platform.fmspc, one.public, one.encryption, BUNDLE)
-        await everywhere(users, await one.operator.enclaves.register(registration))
-    return MarketBench(home, clock, users, admins, policy, enclaves, contract, network)
+        await register(users, platform, policy.roots[0].id, clock, one)
+    return MarketBench(home, clock, users, admins, policy, enclaves, platform, contract, network)
+
+
+async def register(
+    users: list[Market], platform: SimulatedPlatform, root: bytes, clock: LedgerClock, one: Enclave
+) -> None:
+    """Register an enclave; everybody's peer has it then."""
+    account, channel = one.operator.account, one.operator.network.channel
+    challenged = await users[0].enclaves.challenge(account)
+    await everywhere(users, challenged)
+    with suppress(CollateralRollback):
+        stored = await users[0].enclaves.put_collateral(root, platform.collateral(at=clock.now()))
+        await everywhere(users, stored)
+    challenge = challenged.transaction_id
+    nonce = bytes.fromhex(challenge)
+    data = quotes.report_data(channel, CONTRACT, account, nonce, one.public, one.encryption, one.bundle)
+    quote = platform.quote(data, MEASUREMENT)
+    registration = c.RegisterEnclave(challenge, quote, root, platform.fmspc, one.public, one.encryption, one.bundle)
+    await everywhere(users, await one.operator.enclaves.register(registration))
 
 
 async def connect_user(

@@ -25,7 +25,9 @@ from goldengrain.cli.agents.operator import Operator
 from goldengrain.cli.collateral import collateral
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.enclave_process import EnclaveHost, EnclaveKeeper, attach, folder_of
+from goldengrain.cli.enclave_process import trust as trust_again
 from goldengrain.cli.errors import CommandLineError, FileRefused
+from goldengrain.cli.following import take_over
 from goldengrain.cli.market_session import MarketSession, market_session, short
 from goldengrain.cli.operators import NAME, challenger_option, challenging, metrics_option, parallel_option, prepare
 from goldengrain.cli.output import console, emit, table
@@ -164,6 +166,23 @@ async def register(context: click.Context, name: str | None, challenger: str | N
         *([SIMULATED] if view.simulated else []),
     ]
     emit(context, value, lines)
+
+
+@command(enclave, example="goldengrain enclave trust org2")
+@NAME
+async def trust(context: click.Context, name: str | None) -> None:
+    """Have an enclave believe the trust bundle that the policy in force names, which means new keys.
+
+    Its agent lets it end what it has claimed, starts it again and registers it; one that nobody runs, at its next
+    start. Test sets that were sealed before are not sealed to the new keys: while tasks of that time are open, run a
+    second enclave under another NAME, or leave them to other operators'.
+    """
+    home, name = home_of(context), prepare(context, name)
+    bundle = await take_over(home)
+    trust_again(home, name)
+    value = {"enclave": name, "trust_bundle": bundle.digest().hex()}
+    members = ", ".join(one.msp_id for one in bundle.organizations)
+    emit(context, value, [f"{name} believes {members} from its next start, with new keys"])
 
 
 async def _warnings(opened: MarketSession, collateral: str) -> list[str]:

@@ -4,6 +4,7 @@
 
     HOME/enclaves/NAME/socket      where it answers
     HOME/enclaves/NAME/exchange    files that the host hands over
+    HOME/enclaves/NAME/trust-bundle.json    whom it believes: it starts again with this, and so with the same keys
     HOME/logs/enclave-NAME.log     what it says
 """
 
@@ -20,14 +21,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from goldengrain.chaincode.protocol.policy import TrustBundle
 from goldengrain.cli import enclave_config
 from goldengrain.cli.enclave_config import EnclaveConfig
 from goldengrain.cli.errors import CommandLineError, ProcessFailed
-from goldengrain.cli.founding import bundle_file, root_folder
+from goldengrain.cli.founding import BUNDLE, bundle_file, root_folder
 from goldengrain.enclave.client import EnclaveClient, EnclaveIdentity, Reach
 from goldengrain.enclave.errors import EnclaveUnreachable
 from goldengrain.enclave.quoting import SourceKind
-from goldengrain.network.home import Home
+from goldengrain.network.home import Home, write_atomically
 from goldengrain.network.processes import NetworkLock, last_lines
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -76,6 +78,13 @@ async def attach(home: Home, name: str) -> EnclaveHost:
     return EnclaveHost(name, reach, folder / "exchange", identity)
 
 
+def trust(home: Home, name: str) -> None:
+    """Have an enclave believe the trust bundle that is in force in this folder, from its next start."""
+    pinned = folder_of(home, name) / BUNDLE
+    pinned.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomically(pinned, bundle_file(home).read_bytes())
+
+
 class EnclaveKeeper:
     """Keeps an enclave running; use it as ``async with``.
 
@@ -111,6 +120,19 @@ class EnclaveKeeper:
             await self._start()
             return await self._attached()
 
+    def is_outdated(self, host: EnclaveHost) -> bool:
+        """Whether an enclave that this has started is to believe another trust bundle from its next start (`trust`)."""
+        pinned = self._folder / BUNDLE
+        if self._process is None or not pinned.exists():
+            return False
+        return TrustBundle.from_bytes(pinned.read_bytes()).digest() != host.identity.bundle
+
+    async def again(self) -> EnclaveHost:
+        """Start the enclave again that this has started, once its job has ended."""
+        if self._process is not None:
+            await _stop(self._process)
+        return await self.host()
+
     async def _attached(self) -> EnclaveHost:
         found = await attach(self._home, self._name)
         return replace(found, pid=self._process.pid) if self._process is not None else found
@@ -120,6 +142,8 @@ class EnclaveKeeper:
         if config.quotes is SourceKind.GRAMINE:
             raise ProcessFailed(f"no enclave answers at {config.socket}: start it with gramine-sgx (docs/enclave.md)")
         (self._folder / "exchange").mkdir(mode=0o700, exist_ok=True)
+        if not (self._folder / BUNDLE).exists():
+            trust(self._home, self._name)
         self._home.logs.mkdir(parents=True, exist_ok=True)
         log = self._home.logs / f"enclave-{self._name}.log"
         offset = log.stat().st_size if log.exists() else 0
@@ -197,7 +221,7 @@ def _command(home: Home, name: str, config: EnclaveConfig, channel: str, contrac
         "--quotes": config.quotes.value,
         "--socket": config.socket,
         "--name": name,
-        "--bundle": bundle_file(home),
+        "--bundle": folder / BUNDLE,
         "--root-dir": root_folder(home),
         "--exchange": folder / "exchange",
         "--channel": channel,

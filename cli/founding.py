@@ -7,17 +7,15 @@ proposes the first policy. A consortium does the same in steps, each organisatio
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from goldengrain.chaincode.protocol.accounts import account_of
 from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.chaincode.protocol.errors import PolicyNotFound
 from goldengrain.chaincode.protocol.evidence import Tee
-from goldengrain.chaincode.protocol.policy import AttestationRoot, BundleOrganization, Policy, TrustBundle
+from goldengrain.chaincode.protocol.policy import AttestationRoot, Policy
 from goldengrain.chaincode.protocol.quotes import VERIFIER
 from goldengrain.cli import contract_process
 from goldengrain.cli.contexts import CONTRACT
@@ -30,14 +28,18 @@ from goldengrain.gateway.gateway import Gateway
 from goldengrain.gateway.market import Market
 from goldengrain.gateway.wallet import Wallet
 from goldengrain.network import lifecycle
+from goldengrain.network.channel_admin import read_config
+from goldengrain.network.errors import NetworkIncomplete
 from goldengrain.network.home import Home, write_atomically
 from goldengrain.network.packaging import ccaas_package
 from goldengrain.network.pki import identity_names, issue_identity, load_identity
 from goldengrain.network.profiles import add_to_wallet
 from goldengrain.network.topology import Organization, Topology
+from goldengrain.network.trust_bundle import trust_bundle
 
 VERSION = "1.0"
 OPERATOR = "operator"
+BUNDLE = "trust-bundle.json"
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,19 @@ async def market_up(home: Home) -> str:
         ContractError: where the contract refuses the policy.
 
     """
+    package_id = await deploy_contract(home)
+    topology = home.load_topology()
+    async with connect_any_admin(home) as gateway:
+        market = Market(gateway.network(topology.channel.name), CONTRACT)
+        try:
+            await market.consortium.policy()
+        except PolicyNotFound:
+            await market.consortium.bootstrap(await first_policy(home, topology))
+    return package_id
+
+
+async def deploy_contract(home: Home) -> str:
+    """Deploy the contract for every organisation whose keys are here, and start its process. Returns the package id."""
     address = contract_process.assign(home).address
     package_id = ccaas_package(f"{CONTRACT}_{VERSION}", address).package_id  # the process need not wait for its answer
     starting = asyncio.create_task(asyncio.to_thread(contract_process.start, home, package_id))
@@ -77,28 +92,36 @@ async def market_up(home: Home) -> str:
         await lifecycle.deploy(home, CONTRACT, VERSION, address, clock=LedgerClock(home.clock_file))
     finally:
         await starting
-    topology = home.load_topology()
-    async with connect_admin(home, topology.organizations[0]) as gateway:
-        market = Market(gateway.network(topology.channel.name), CONTRACT)
-        try:
-            await market.consortium.policy()
-        except PolicyNotFound:
-            await market.consortium.bootstrap(first_policy(home, topology))
     return package_id
 
 
-def first_policy(home: Home, topology: Topology, terms: FoundingTerms | None = None) -> Policy:
-    """The first policy of a test market: a majority of organisations decides, simulated attestation is accepted."""
+async def approve_contract(home: Home) -> None:
+    """Have members that have come approve the contract that this folder runs, unless another version has followed."""
+    found = await lifecycle.committed(home, CONTRACT)
+    if found is not None and found.version == VERSION:
+        await deploy_contract(home)
+
+
+async def first_policy(
+    home: Home, topology: Topology, terms: FoundingTerms | None = None, operators: Collection[bytes] = ()
+) -> Policy:
+    """The first policy of a test market: a majority of organisations decides, simulated attestation is accepted.
+
+    Its operators are those whose organisation's authority is in the folder, and those given.
+    """
     terms = terms or FoundingTerms()
-    members = len(topology.organizations)
-    required = members // 2 + 1
-    bundle = trust_bundle(home, topology, terms.window, required)
+    config = await read_config(home, topology.channel.name)
+    bundle = trust_bundle(config, topology.channel.name, CONTRACT, window=terms.window, required=1)
+    organizations = tuple(one.msp_id for one in bundle.organizations)
+    required = len(organizations) // 2 + 1
+    bundle = replace(bundle, required=required)
     write_atomically(bundle_file(home), bundle.to_bytes())
+    own = [operator_account(home, one) for one in topology.organizations if issues_operators(home, one)]
     return Policy(
         number=1,
-        organizations=tuple(sorted(one.msp_id for one in topology.organizations)),
+        organizations=organizations,
         required=required,
-        colluding=members - required,
+        colluding=len(organizations) - required,
         window=terms.window,
         guard=terms.guard,
         reveal_min=terms.reveal_min,
@@ -109,7 +132,7 @@ def first_policy(home: Home, topology: Topology, terms: FoundingTerms | None = N
         roots=(AttestationRoot(development_root(home).root_der),),
         measurements=tuple(measurement_of(tee, simulated_measurement()) for tee in Tee),
         statuses=("UpToDate",),
-        operators=tuple(sorted(operator_account(home, one) for one in topology.organizations)),
+        operators=tuple(sorted({*own, *operators})),
         bundle=bundle.digest(),
         previous_bundle=None,
         previous_bundle_sunset=None,
@@ -125,18 +148,9 @@ def first_policy(home: Home, topology: Topology, terms: FoundingTerms | None = N
     ).marked()
 
 
-def trust_bundle(home: Home, topology: Topology, window: int, required: int) -> TrustBundle:
-    """What an enclave of this network believes: each organisation's roots, as its MSP folder holds them."""
-    organizations = tuple(
-        BundleOrganization(msp_id=one.msp_id, roots=_roots(home.organization(one) / "msp" / "cacerts"))
-        for one in sorted(topology.organizations, key=lambda one: one.msp_id)
-    )
-    return TrustBundle(topology.channel.name, CONTRACT, required, window, organizations)
-
-
 def bundle_file(home: Home) -> Path:
-    """Where the trust bundle lies for the enclaves of this folder."""
-    return home.path / "trust-bundle.json"
+    """Where the trust bundle in force lies for the enclaves of this folder that are started for the first time."""
+    return home.path / BUNDLE
 
 
 def development_root(home: Home) -> DevelopmentRoot:
@@ -163,10 +177,24 @@ def operator_account(home: Home, organization: Organization) -> bytes:
     return account_of(identity.msp_id, identity.certificate)
 
 
+def issues_operators(home: Home, organization: Organization) -> bool:
+    """Whether an organisation has an operator here, or an authority that issues one."""
+    authority = home.organization(organization) / "ca" / "priv_sk"
+    return OPERATOR in identity_names(home, organization) or authority.exists()
+
+
 def connect_admin(home: Home, organization: Organization) -> Gateway:
     """A connection as an organisation's Admin."""
     credentials = Wallet(home.wallet).get(f"Admin@{organization.domain}")
     return connect(home, credentials, endpoint_for(home, organization.msp_id, organization.name))
+
+
+def connect_any_admin(home: Home) -> Gateway:
+    """A connection as the first organisation's Admin whose key is here. Raises NetworkIncomplete."""
+    for organization in home.load_topology().organizations:
+        if (home.user(organization, "Admin") / "msp" / "keystore").exists():
+            return connect_admin(home, organization)
+    raise NetworkIncomplete(f"{home.organizations} holds no Admin's key; who has one has to do this")
 
 
 async def require_test_policy(home: Home) -> None:
@@ -179,15 +207,10 @@ async def require_test_policy(home: Home) -> None:
     if contract_process.load(home) is None:
         return
     topology = home.load_topology()
-    async with connect_admin(home, topology.organizations[0]) as gateway:
+    async with connect_any_admin(home) as gateway:
         try:
             policy = (await Market(gateway.network(topology.channel.name), CONTRACT).consortium.policy()).policy
         except PolicyNotFound:
             return
     if not policy.test:
         raise CommandLineError("this market's policy is not marked `test`: its time is real and cannot be moved")
-
-
-def _roots(folder: Path) -> tuple[bytes, ...]:
-    certificates = (x509.load_pem_x509_certificate(path.read_bytes()) for path in sorted(folder.iterdir()))
-    return tuple(certificate.public_bytes(Encoding.DER) for certificate in certificates)

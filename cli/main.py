@@ -23,6 +23,7 @@ COMMANDS = (
     "identity",
     "snapshot",
     "chaincode",
+    "policy",
     "context",
     "wallet",
     "credits",

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import click
 
+from goldengrain.cli import contract_process, following
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.errors import CommandLineError
+from goldengrain.cli.founding import approve_contract
+from goldengrain.cli.market_session import account_from
 from goldengrain.cli.output import console, emit
+from goldengrain.cli.policy import emit_followed, followed_lines, followed_value, operators_option
 from goldengrain.cli.session import home_of
 from goldengrain.cli.stage.acts import Acts
 from goldengrain.network import cards, growth
@@ -57,14 +61,22 @@ def init(
 @click.option("--domain", help="Domain of its nodes; NAME.example.com in lower case where it is not given.")
 @click.option("--peers", default=1, show_default=True, type=click.IntRange(1, 16), help="How many peers to run.")
 @click.option("--card", type=click.Path(path_type=Path, dir_okay=False), help="Its card, where it keeps its own keys.")
+@operators_option
 async def add(
-    context: click.Context, name: str, msp_id: str | None, domain: str | None, peers: int, card: Path | None
+    context: click.Context,
+    name: str,
+    msp_id: str | None,
+    domain: str | None,
+    peers: int,
+    card: Path | None,
+    operators: tuple[str, ...],
 ) -> None:
-    """Add an organisation to the running network: certificates, channel configuration, peers.
+    """Add an organisation to the running network: certificates, channel configuration, peers, the market's policy.
 
-    With its card only the channel changes; it joins by the bundle that `network export` writes.
+    With its card only channel and policy change; it joins by the bundle that `network export` writes.
 
-    Its peers endorse once it has approved the chaincodes: repeat `chaincode deploy`, or `network up --market`.
+    Its peers endorse once it has approved the chaincodes: here it approves the market's contract at once, others by
+    `chaincode deploy`.
     """
     organization = Organization(
         name,
@@ -73,6 +85,7 @@ async def add(
         peers=tuple(Peer(f"peer{number}") for number in range(peers)),
     )
     home = home_of(context)
+    accounts = [account_from(home, one) for one in operators]
     if card is not None:
         placed = cards.place_card(home, cards.read_card(card))
         if not isinstance(placed, Organization) or placed.name != name:
@@ -82,13 +95,35 @@ async def add(
     made = await growth.add_organization(home, organization, steps=acts.act)
     addresses = {peer.host(made): peer.address for peer in made.peers}
     value = {"name": made.name, "msp_id": made.msp_id, "domain": made.domain, "peers": addresses}
-    emit(context, value, [f"{made.name} is a member; next: have it approve with `goldengrain chaincode deploy`"])
+    lines = [f"{made.name} is a member of channel {home.load_topology().channel.name}"]
+    if contract_process.load(home) is not None:
+        with acts.act(f"the market's contract: approved by {made.name}"):
+            await approve_contract(home)
+    if not await following.is_founded(home):
+        emit(context, value | {"policy": None}, [*lines, "next: have it approve with `goldengrain chaincode deploy`"])
+        return
+    emit_followed(context, await following.follow(home, operators=accounts, steps=acts.act), value, lines)
 
 
 @command(org, example="goldengrain org remove Org4")
 @click.argument("name")
 async def remove(context: click.Context, name: str) -> None:
-    """Remove an organisation from the channel and stop its peers; its keys and ledgers stay in the folder."""
+    """Remove an organisation from the market's policy and the channel and stop its peers; its keys and ledgers stay.
+
+    The policy comes first: the trust bundle that names the organisation is good for nothing from then on.
+    """
+    home = home_of(context)
     acts = Acts(console(context))
-    removed = await growth.remove_organization(home_of(context), name, steps=acts.act)
-    emit(context, {"removed": removed.msp_id}, [f"{removed.name} is no member any more"])
+    leaving = home.load_topology().organization(name)
+    done = None
+    if await following.is_founded(home):
+        done = await following.follow(home, without=leaving.msp_id, steps=acts.act)
+        if done is not None and not done.carried:
+            raise CommandLineError(
+                f"policy {done.number} without {leaving.msp_id} has only the votes of {', '.join(done.votes)}; the "
+                f"others vote by `goldengrain policy vote {done.proposal}`, then remove it from the channel"
+            )
+    removed = await growth.remove_organization(home, name, steps=acts.act)
+    value = {"removed": removed.msp_id, "policy": followed_value(done)}
+    lines = [f"{removed.name} is no member any more", *(followed_lines(done) if done else [])]
+    emit(context, value, lines)

@@ -21,6 +21,7 @@ from goldengrain.gateway.store import ContentStore
 from goldengrain.gateway.store.locations import Caller, open_store
 from goldengrain.gateway.wallet import Wallet
 from goldengrain.network.home import Home, write_atomically
+from goldengrain.network.topology import Topology
 
 _FILE = "stores.json"
 
@@ -36,11 +37,12 @@ class Stores:
         self._identity = identity
         self._topology = home.load_topology()
         self._opened: dict[str, ContentStore] = {}
-        self._urls = {one.msp_id: str(home.path / "store" / one.name) for one in self._topology.organizations}
-        self._urls |= _load(home)
+        self._urls = _places(home, self._topology)
 
     def url(self, msp_id: str) -> str:
         """Where an organisation's store is. Raises StoreUnknown."""
+        if msp_id not in self._urls:
+            self._look_again()
         if msp_id not in self._urls:
             known = ", ".join(self._urls)
             raise StoreUnknown(f"no content store of {msp_id} is at hand, only those of {known}; name one with --from")
@@ -75,10 +77,16 @@ class Stores:
             BlobNotFound: where none has it.
 
         """
+        self._look_again()
         for msp_id in dict.fromkeys([*first, *self._urls]):
             if msp_id in self._urls and (store := self.of(msp_id)).has(digest):
                 return store
         raise BlobNotFound(f"no organisation's store has the blob {digest.hex()}; ask who made it to publish it again")
+
+    def _look_again(self) -> None:
+        """Take in organisations that have joined since, and stores that were named since: agents run for long."""
+        self._topology = self._home.load_topology()
+        self._urls = _places(self._home, self._topology)
 
     def _caller(self) -> Caller:
         """The identity's certificate and key, and the TLS authorities of all organisations here."""
@@ -90,6 +98,10 @@ class Stores:
         ]
         roots = b"".join(one.read_bytes() for one in files if one.exists())
         return Caller(credentials.identity.certificate, credentials.signer.pem, roots)
+
+
+def _places(home: Home, topology: Topology) -> dict[str, str]:
+    return {one.msp_id: str(home.path / "store" / one.name) for one in topology.organizations} | _load(home)
 
 
 def _load(home: Home) -> dict[str, str]:

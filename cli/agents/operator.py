@@ -53,6 +53,7 @@ class Operator:
         """Ask for what has changed; starts the enclave where it doesn't run."""
         self.host = await self.keeper.host()
         await self.watch.refresh()
+        await self._renew_trust()
         if self._seen != self.watch.asked:
             seen = self.watch.asked
             self._jobs = await self._open_jobs() if self._registration else []
@@ -64,7 +65,7 @@ class Operator:
         found = [*self._to_register(now), *jobs]
         registered = self._registration is not None and is_fit(self._registration, self.watch.policy, now)
         held = sum(one.command == "SubmitReport" and not one.is_missed(now) for one in jobs)
-        if registered and held < self.parallel:
+        if registered and held < self.parallel and not self.keeper.is_outdated(self.enclave):
             found += self._claims(now)
         return found
 
@@ -78,6 +79,14 @@ class Operator:
     @property
     def _registration(self) -> EnclaveView | None:
         return next((one for one in self.watch.enclaves if one.id == self.enclave.id), None)
+
+    async def _renew_trust(self) -> None:
+        """Start the enclave again where it is to believe another trust bundle, once nothing is claimed for it."""
+        if not self.keeper.is_outdated(self.enclave) or self._claiming:
+            return
+        claims = [one.claim for offer in self.watch.offers.values() for one in offer.claims if self._is_own(one)]
+        if not any(one.enclave == self.enclave.id for one in claims):
+            self.host, self._seen = await self.keeper.again(), -1
 
     def _to_register(self, now: int) -> Iterator[Duty]:
         """Return the first registration, or its renewal once three quarters of its time are over."""

@@ -7,14 +7,13 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from benchmarks.swaps import (
-    BUNDLE,
     COMMANDS_OF_A_SWAP,
     CONTRACT,
     MarketBench,
@@ -23,21 +22,29 @@ from benchmarks.swaps import (
     open_market,
     start_contract,
     stop_contract,
-    word,
 )
 from goldengrain.chaincode.protocol.tables import OfferState
+from goldengrain.cli.following import follow
 from goldengrain.gateway.audit import audit
 from goldengrain.gateway.deadlines import Deadlines
 from goldengrain.network import growth, lifecycle, runtime
 from goldengrain.network.home import Home
 from goldengrain.network.native import NativeNetwork
 from goldengrain.network.nodes import own_nodes
-from goldengrain.network.pki import identity_names
 from goldengrain.network.ports import free_port
-from goldengrain.network.renewal import node_names, renew
 from goldengrain.network.snapshots import create_snapshot
 from goldengrain.network.topology import Orderer, Organization, Peer, Topology, default_topology
-from tests.network.stubborn import PATIENCE_S, insist, persist, play
+from tests.network.stubborn import (
+    PATIENCE_S,
+    insist,
+    open_task,
+    persist,
+    play,
+    reconnect,
+    renew_everything,
+    sold_by_the_new_member,
+    with_new_keys,
+)
 
 pytestmark = [pytest.mark.check, pytest.mark.fabric, pytest.mark.timeout(600)]
 
@@ -71,7 +78,7 @@ class Load:
             await asyncio.sleep(0)
 
     async def _two(self) -> None:
-        task = await insist(partial(self.bench.open_task, slots=2))
+        task = await insist(partial(open_task, self.bench, slots=2))
         pair = [Swap(self.bench, task, organization, organization - 1) for organization in (1, 2)]
         self.swaps += pair
         for committed in await asyncio.gather(*(play(self.bench, swap) for swap in pair)):
@@ -123,7 +130,7 @@ async def test_each_swap_ends_settled_whichever_node_is_killed_or_stopped_at_whi
         open_market(coins=6 * len(scenarios), kind="native", topology=topology) as bench,
         AsyncExitStack() as stack,
     ):
-        await _reconnect(bench, stack)
+        await reconnect(bench, stack, IMPATIENT)
         network = NativeNetwork(bench.home)
         await network.attach()
         tasks = [await bench.open_task() for _ in scenarios]
@@ -148,12 +155,20 @@ async def test_each_swap_ends_settled_whichever_node_is_killed_or_stopped_at_whi
 async def test_a_network_is_operated_on_while_swaps_run(topology: Topology) -> None:
     async with open_market(coins=600, kind="native", topology=topology) as bench, AsyncExitStack() as stack:
         home = bench.home
-        await _reconnect(bench, stack)
+        await reconnect(bench, stack, IMPATIENT)
         before = (await bench.users[0].supply()).minted
         async with under_load(bench) as load:
+            async with load.turn:
+                claimed = await _up_to_a_claim(bench)
             await growth.add_organization(home, Organization("Org4", "Org4MSP", "org4.example.com"))
-            await _vote_for_the_new_member(bench)
             assert (await lifecycle.deploy(home, CONTRACT, "1", _address(bench))).sequence == 1
+            followed = await follow(home)
+            assert followed is not None
+            assert followed.carried
+            async with load.turn:
+                await with_new_keys(bench, followed.bundle)
+            load.told += [one.transaction_id for one in await play(bench, claimed, first=3)]
+            load.swaps.append(claimed)
 
             network = NativeNetwork(home)
             await network.attach()
@@ -164,11 +179,11 @@ async def test_a_network_is_operated_on_while_swaps_run(topology: Topology) -> N
             snapshot = await create_snapshot(home, "peer0.org1.example.com")
             await growth.add_peer(home, "Org1", Peer("peer1"), snapshot=snapshot)
 
-            await asyncio.to_thread(_renew_everything, home)
+            await asyncio.to_thread(renew_everything, home)
             for node in own_nodes(home, home.load_topology()):
                 await runtime.restart_node(home, node.name)
             async with load.turn:
-                await _reconnect(bench, stack)
+                await reconnect(bench, stack, IMPATIENT)
 
             address = f"127.0.0.1:{free_port()}"
             upgraded = await lifecycle.deploy(home, CONTRACT, "2", address)
@@ -184,37 +199,16 @@ async def test_a_network_is_operated_on_while_swaps_run(topology: Topology) -> N
         fourth = await connect_user(home, stack, 3, "User1")
         assert await fourth.supply() == supply
         assert await fourth.offers.get(load.swaps[0].offer) == await bench.users[0].offers.get(load.swaps[0].offer)
+        await sold_by_the_new_member(bench, fourth)
         assert {one.height for one in (await runtime.query_status(home)).nodes if "peer" in one.name} != {None}
 
 
-async def _vote_for_the_new_member(bench: MarketBench) -> None:
-    """A policy with the new organisation and a trust bundle that names it; tasks' terms stay what they were."""
-    policy = replace(
-        bench.policy,
-        number=2,
-        organizations=(*bench.policy.organizations, "Org4MSP"),
-        bundle=word("trust bundle with Org4"),
-        previous_bundle=BUNDLE,
-        previous_bundle_sunset=bench.clock.now() + 100_000,
-    )
-    proposed = await insist(partial(bench.admins[0].consortium.propose_policy, policy))
-    await insist(partial(bench.admins[1].consortium.vote, proposed.transaction_id))
-
-
-async def _reconnect(bench: MarketBench, stack: AsyncExitStack) -> None:
-    """Everybody comes back, with a renewed certificate or not, as the same account."""
-    renewed = [await connect_user(bench.home, stack, number, "User1", IMPATIENT) for number in range(3)]
-    assert [one.account for one in renewed] == [one.account for one in bench.users]
-    for enclave in bench.enclaves:
-        enclave.operator = renewed[bench.users.index(enclave.operator)]
-    bench.users[:] = renewed
-    bench.admins[:] = [await connect_user(bench.home, stack, number, "Admin", IMPATIENT) for number in range(2)]
-
-
-def _renew_everything(home: Home) -> None:
-    for organization in home.load_topology().everyone:
-        for name in [*identity_names(home, organization), *node_names(home, organization)]:
-            renew(home, organization, name)
+async def _up_to_a_claim(bench: MarketBench) -> Swap:
+    """A swap that is claimed for an enclave which believes the bundle of now, and goes on under the next one."""
+    swap = Swap(bench, await insist(partial(open_task, bench)), 1)
+    for step in range(3):
+        await persist(bench, swap, step)
+    return swap
 
 
 def _address(bench: MarketBench) -> str:

@@ -9,18 +9,17 @@ import pytest
 from benchmarks.swaps import COMMANDS_OF_A_SWAP, CONTRACT, Swap, open_market, start_contract, stop_contract
 from goldengrain.chaincode.protocol.tables import OfferState
 from goldengrain.gateway.audit import audit
-from goldengrain.gateway.errors import GatewayError
 from goldengrain.gateway.market import Mirror
 from goldengrain.network import lifecycle
 from goldengrain.network.ports import free_port
+from tests.network.stubborn import answering, steps_of
 
 SWAPS = 50
 
 
 async def go_on(swap: Swap, first: int, last: int) -> None:
     """Take some of a swap's steps."""
-    steps = (swap.submit, swap.receipt, swap.claim_it, swap.report, swap.reveal, swap.acknowledge)
-    for step in steps[first:last]:
+    for step in steps_of(swap)[first:last]:
         await step()
 
 
@@ -38,7 +37,7 @@ async def test_fifty_swaps_at_every_stage_survive_an_upgrade_of_the_contract() -
             start_contract, bench.home, address, deployment.package_id, "tests.network.next_contract"
         )
         try:
-            await _answers(bench.users)
+            await answering(bench.users)
             assert (await bench.users[0].supply()) == before
             await asyncio.gather(
                 *(go_on(swap, steps, COMMANDS_OF_A_SWAP) for swap, steps in zip(swaps, done, strict=True))
@@ -51,19 +50,6 @@ async def test_fifty_swaps_at_every_stage_survive_an_upgrade_of_the_contract() -
             await _rebuilt_with_the_new_field(bench.users[0], [one.offer for one in swaps])
         finally:
             stop_contract(server)
-
-
-async def _answers(users) -> None:  # type: ignore[no-untyped-def]  # a list of Market, as open_market has it
-    """Wait until every organisation's peer has found the new contract."""
-    for user in users:
-        for attempt in range(100):
-            try:
-                await user.consortium.policy()
-                break
-            except GatewayError:
-                if attempt == 99:
-                    raise
-                await asyncio.sleep(0.1)
 
 
 async def _rebuilt_with_the_new_field(user, offers: list[bytes]) -> None:  # type: ignore[no-untyped-def]  # a Market
