@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from goldengrain.cli.command import Group, command
@@ -24,7 +26,7 @@ def list_contexts(click_context: click.Context) -> None:
     emit(
         click_context,
         {"current": contexts.current.name, "contexts": [one.to_json() for one in contexts.all()]},
-        [table("Contexts", ("", "name", "organisation", "identity", "channel", "contract"), rows)],
+        [table("Contexts", ("", "name", "organisation", "identity", "channel", "contract", "password file"), rows)],
     )
 
 
@@ -32,10 +34,18 @@ def list_contexts(click_context: click.Context) -> None:
 @click.argument("name")
 @click.option("--identity", metavar="LABEL", help="Wallet label that commands of this context act as.")
 @click.option("--contract", metavar="NAME", help="Chaincode that commands of this context call.")
-def use(click_context: click.Context, name: str, identity: str | None, contract: str | None) -> None:
-    """Make a context the current one; its identity and contract can be changed."""
+@click.option("--password-file", type=click.Path(path_type=Path, dir_okay=False), help="Passphrase of its key.")
+def use(
+    click_context: click.Context,
+    name: str,
+    identity: str | None,
+    contract: str | None,
+    password_file: Path | None,
+) -> None:
+    """Make a context the current one; its identity and contract, and where the passphrase lies, can be changed."""
     home = home_of(click_context)
     if identity is not None:
-        Wallet(home.wallet).get(identity)
-    chosen = Contexts(home).use(name, identity=identity, contract=contract)
+        Wallet(home.wallet).identity(identity)
+    secret = None if password_file is None else str(password_file.absolute())
+    chosen = Contexts(home).use(name, identity=identity, contract=contract, password_file=secret)
     emit(click_context, chosen.to_json(), [f"now {chosen.identity} through {chosen.organization}"])

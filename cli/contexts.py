@@ -16,7 +16,7 @@ from goldengrain.cli.errors import ContextUnknown, FileRefused
 from goldengrain.network.home import Home, OrganizationState, write_atomically
 
 CONTRACT = "golden-grain"
-CHANGEABLE = ("identity", "contract")
+CHANGEABLE = ("identity", "contract", "password_file")
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,10 @@ class Context:
     identity: str
     channel: str
     contract: str = CONTRACT
+    password_file: str | None = None
+    """File with the passphrase of the identity's key, where that is encrypted."""
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, str | None]:
         """As plain JSON values."""
         return asdict(self)
 
@@ -48,7 +50,7 @@ class Contexts:
         self._stored = self._load()
         state = home.load_state()
         made = (_default(organization, state.channel) for organization in state.organizations)
-        changed: dict[str, dict[str, str]] = self._stored.get("changed", {})
+        changed: dict[str, dict[str, Any]] = self._stored.get("changed", {})
         self._contexts = {one.name: replace(one, **changed.get(one.name, {})) for one in made}
 
     def all(self) -> list[Context]:
@@ -70,7 +72,7 @@ class Contexts:
             raise ContextUnknown(f"no context {name!r}; there are {known}") from error
 
     def use(self, name: str, **changes: str | None) -> Context:
-        """Make a context the current one, with ``identity`` or ``contract`` changed where given."""
+        """Make a context the current one, with what is ``CHANGEABLE`` of it changed where given."""
         chosen = replace(self.get(name), **{key: value for key, value in changes.items() if value is not None})
         self._contexts[name] = chosen
         changed = self._stored.get("changed", {}) | {name: {key: getattr(chosen, key) for key in CHANGEABLE}}

@@ -131,7 +131,7 @@ def _admins(home: Home) -> list[str]:
     wallet = Wallet(home.wallet)
     found: dict[str, str] = {}
     for label in wallet.labels():
-        identity = wallet.get(label).identity
+        identity = wallet.identity(label)
         if certificate_role(identity.x509) is Role.ADMIN:
             found.setdefault(identity.msp_id, label)
     if not found:

@@ -173,7 +173,7 @@ def identity_label(home: Home, organization: Organization, name: str) -> str:
 
 def operator_account(home: Home, organization: Organization) -> bytes:
     """The account of an organisation's operator of enclaves."""
-    identity = Wallet(home.wallet).get(identity_label(home, organization, OPERATOR)).identity
+    identity = Wallet(home.wallet).identity(identity_label(home, organization, OPERATOR))
     return account_of(identity.msp_id, identity.certificate)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import click
@@ -14,11 +16,12 @@ from goldengrain.cli.errors import CommandLineError
 from goldengrain.cli.output import console, emit
 from goldengrain.cli.session import home_of
 from goldengrain.cli.stage.acts import Acts
-from goldengrain.network import channel_admin, renewal, runtime
+from goldengrain.gateway.passphrases import passphrase
+from goldengrain.network import cards, channel_admin, renewal, runtime
 from goldengrain.network.config_changes import with_msp
+from goldengrain.network.errors import UpdateInvalid
 from goldengrain.network.genesis import msp_config
 from goldengrain.network.home import Home
-from goldengrain.network.msp_folders import PASSWORD_VARIABLE
 from goldengrain.network.nodes import own_nodes
 from goldengrain.network.pki import identity_names, issue_identity
 from goldengrain.network.profiles import add_to_wallet
@@ -35,23 +38,33 @@ def identity() -> None:
 @click.argument("name")
 @click.option("--role", type=click.Choice(("client", "admin")), default="client", show_default=True)
 @click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="Goes into the certificate.")
-def issue(context: click.Context, organization: str, name: str, role: Any, attributes: tuple[str, ...]) -> None:
+@click.option("--encrypt", "secret", is_flag=True, help="Encrypt its keys, as `identity encrypt` does.")
+def issue(
+    context: click.Context, organization: str, name: str, role: Any, attributes: tuple[str, ...], secret: bool
+) -> None:
     """Issue an identity of an organisation whose authority is in this folder, and put it into the wallet."""
     home = home_of(context)
     owner = home.load_topology().organization(organization)
+    password = passphrase(f"the key of {name}") if secret else None
     made = issue_identity(home, owner, name, role, dict(_pair(one) for one in attributes))
     label = add_to_wallet(home, made)
+    if password:
+        renewal.encrypt(home, owner, password, name)
     emit(context, {"label": label, "msp_id": made.msp_id}, [f"{label} is in the wallet; act as it with `--as {label}`"])
 
 
 @command(identity, example="goldengrain identity renew Org1 User1")
 @click.argument("organization", required=False)
 @click.argument("name", required=False)
-@click.option("--all", "everything", is_flag=True, help="Every user and node of all organisations whose keys are here.")
-def renew(context: click.Context, organization: str | None, name: str | None, everything: bool) -> None:
+@click.option("--all", "everything", is_flag=True, help="Every authority, user and node whose keys are here.")
+@click.option("--authorities", is_flag=True, help="Those of the organisation's two authorities alone.")
+def renew(
+    context: click.Context, organization: str | None, name: str | None, everything: bool, authorities: bool
+) -> None:
     """Renew certificates of a user or a node (its host name): of one, of an organisation, or of --all.
 
-    Accounts in the market stay the same. Nodes that run are started again one after the other.
+    Accounts in the market stay the same. Nodes that run are started again one after the other. Authorities keep key and
+    subject; the channels are told, and the market's policy follows, since enclaves believe these certificates.
     """
     home = home_of(context)
     topology = home.load_topology()
@@ -63,49 +76,109 @@ def renew(context: click.Context, organization: str | None, name: str | None, ev
     for owner in wanted:
         if not (home.organization(owner) / "ca" / "priv_sk").exists():
             continue
-        names = [name] if name else [*identity_names(home, owner), *renewal.node_names(home, owner)]
-        with acts.act(f"certificates of {owner.name}: {', '.join(names)}"):
-            for one in names:
-                renewal.renew(home, owner, one)
-        renewed[owner.msp_id] = names
-    _restart(home, topology, {one for names in renewed.values() for one in names}, acts)
-    emit(
-        context, {"renewed": renewed}, [f"{sum(map(len, renewed.values()))} renewed; `network status` shows till when"]
-    )
+        renewed[owner.msp_id] = _renewed(home, topology, owner, name, everything, authorities, acts)
+    nodes = {one for names in renewed.values() for one in names}
+    if authorities or everything:
+        asyncio.run(_tell(home, topology, [one for one in wanted if one.msp_id in renewed], acts))
+        nodes |= {one for owner in wanted if owner.msp_id in renewed for one in renewal.node_names(home, owner)}
+    _restart(home, topology, nodes, acts)
+    lines = [f"{sum(map(len, renewed.values()))} renewed; `network status` shows till when"]
+    followed = asyncio.run(_follow(home, acts)) if authorities or everything else None
+    emit_followed_where_founded(context, followed, {"renewed": renewed}, lines)
 
 
 @command(identity, example="goldengrain identity revoke Org1 alice")
 @click.argument("organization")
 @click.argument("name")
 async def revoke(context: click.Context, organization: str, name: str) -> None:
-    """Revoke a user's or node's certificate: on the organisation's list, and in the channel if the network runs.
+    """Revoke a user's or node's certificate: on the organisation's list, and in its channels if the network runs.
 
-    Enclaves follow once a policy with the new trust bundle is voted.
+    Where there is a market, its policy follows: the trust bundle without that list is good for nothing from then on.
     """
     home = home_of(context)
     topology = home.load_topology()
     owner = _organization(topology, organization)
+    acts = Acts(console(context))
     renewal.revoke(home, owner, name)
-    told = runtime.is_running(home)
-    if told:
-        change = partial(with_msp, config=msp_config(home, owner))
-        channel = topology.channel.name
-        await channel_admin.submit(home, channel, await channel_admin.propose(home, channel, change))
+    told = await _tell(home, topology, [owner], acts)
     hint = "the channel refuses it from now on" if told else "the channel learns of it: start the network, revoke again"
-    emit(context, {"revoked": name, "msp_id": owner.msp_id, "in_channel": told}, [f"{name} is revoked; {hint}"])
+    value = {"revoked": name, "msp_id": owner.msp_id, "in_channel": told}
+    emit_followed_where_founded(context, await _follow(home, acts), value, [f"{name} is revoked; {hint}"])
 
 
-@command(identity, example="goldengrain identity encrypt Org1")
+@command(identity, example="goldengrain identity encrypt Org1 Admin")
 @click.argument("organization")
-def encrypt(context: click.Context, organization: str) -> None:
-    """Encrypt the keys of an organisation's certificate authorities by the password in GOLDENGRAIN_KEY_PASSWORD.
+@click.argument("name", required=False)
+def encrypt(context: click.Context, organization: str, name: str | None) -> None:
+    """Encrypt the keys of an organisation's certificate authorities, or those of its user NAME, by a passphrase.
 
-    From then on issuing, renewing and revoking need it.
+    It is the one in GOLDENGRAIN_KEY_PASSWORD, in the file that GOLDENGRAIN_KEY_PASSWORD_FILE or the context names, or
+    is asked for. From then on whatever uses these keys needs it. Nodes' keys stay as they are: Fabric reads them so.
     """
     home = home_of(context)
     owner = _organization(home.load_topology(), organization)
-    renewal.encrypt(home, owner, os.environ.get(PASSWORD_VARIABLE, "").encode())
-    emit(context, {"encrypted": owner.msp_id}, [f"the authorities' keys of {owner.name} are encrypted"])
+    what = f"the keys of {name} of {owner.name}" if name else f"the authorities' keys of {owner.name}"
+    renewal.encrypt(home, owner, passphrase(what), name)
+    emit(context, {"encrypted": owner.msp_id, "name": name}, [f"{what} are encrypted"])
+
+
+def _renewed(
+    home: Home,
+    topology: Topology,
+    owner: Organization | OrdererOrganization,
+    name: str | None,
+    everything: bool,
+    authorities: bool,
+    acts: Acts,
+) -> list[str]:
+    """Renew what is wanted of an organisation; returns whose certificates they are."""
+    made = []
+    if authorities or everything:
+        with acts.act(f"authorities of {owner.name}"):
+            renewal.renew_authorities(home, topology, owner)
+        made += [f"ca.{owner.domain}", f"tlsca.{owner.domain}"]
+        if cards.card_file(home, owner).exists():
+            cards.write_card(home, owner)
+    if authorities:
+        return made
+    names = [name] if name else [*identity_names(home, owner), *renewal.node_names(home, owner)]
+    with acts.act(f"certificates of {owner.name}: {', '.join(names)}"):
+        for one in names:
+            renewal.renew(home, owner, one)
+    return made + names
+
+
+async def _tell(
+    home: Home, topology: Topology, owners: Iterable[Organization | OrdererOrganization], acts: Acts
+) -> bool:
+    """Put organisations' authorities and revocation lists into their channels; False where the network does not run."""
+    if not runtime.is_running(home):
+        return False
+    for channel in topology.channels:
+        for owner in owners:
+            if isinstance(owner, Organization) and owner not in topology.members(channel):
+                continue
+            change = partial(with_msp, config=msp_config(home, owner))
+            with suppress(UpdateInvalid), acts.act(f"channel {channel.name}: certificates of {owner.name}"):
+                proposal = await channel_admin.propose(home, channel.name, change)
+                await channel_admin.submit(home, channel.name, proposal)
+    return True
+
+
+async def _follow(home: Home, acts: Acts) -> Any:
+    """Have the policy of a market follow the channel; None where there is none, or where it fits."""
+    following = import_module("goldengrain.cli.following")
+    if not runtime.is_running(home) or not await following.is_founded(home):
+        return None
+    return await following.follow(home, steps=acts.act)
+
+
+def emit_followed_where_founded(context: click.Context, done: Any, value: dict[str, Any], lines: list[str]) -> None:
+    """End a command, with what has become of the market's policy where it had to follow."""
+    if done is None:
+        emit(context, value, lines)
+        return
+    import_module("goldengrain.cli.policy").emit_followed(context, done, value, lines)
 
 
 def _restart(home: Home, topology: Topology, renewed: set[str], acts: Acts) -> None:

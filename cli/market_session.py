@@ -91,14 +91,14 @@ def account_from(home: Home, text: str) -> bytes:
         return TREASURY
     if len(text) == 64 and _HEX.fullmatch(text):
         return bytes.fromhex(text)
-    identity = Wallet(home.wallet).get(text).identity
+    identity = Wallet(home.wallet).identity(text)
     return account_of(identity.msp_id, identity.certificate)
 
 
 def account_names(home: Home) -> dict[bytes, str]:
     """The wallet's labels by their accounts, for tables."""
     wallet = Wallet(home.wallet)
-    identities = {label: wallet.get(label).identity for label in wallet.labels()}
+    identities = {label: wallet.identity(label) for label in wallet.labels()}
     names = {account_of(one.msp_id, one.certificate): label for label, one in identities.items()}
     return {TREASURY: "treasury"} | names
 

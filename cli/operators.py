@@ -44,7 +44,7 @@ def prepare(context: click.Context, name: str | None) -> str:
         label = f"{OPERATOR}@{topology.organization(Contexts(home).current.organization).domain}"
         chosen.identity = label if label in wallet.labels() else None
     if name is None:
-        identity = wallet.get(chosen.identity or Contexts(home).current.identity).identity
+        identity = wallet.identity(chosen.identity or Contexts(home).current.identity)
         own = next((one.name for one in topology.organizations if one.msp_id == identity.msp_id), identity.msp_id)
         name = own.lower()
     folder_of(home, name)
@@ -68,7 +68,7 @@ def challenging(opened: MarketSession, label: str | None) -> Callable[[], Awaita
 
 def _other_organization(opened: MarketSession) -> str:
     wallet = Wallet(opened.home.wallet)
-    labels = [one for one in wallet.labels() if wallet.get(one).identity.msp_id != opened.msp_id]
+    labels = [one for one in wallet.labels() if wallet.identity(one).msp_id != opened.msp_id]
     if not labels:
         raise CommandLineError(
             "a client of another organisation has to challenge the enclave, and the wallet holds no identity of one"

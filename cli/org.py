@@ -105,6 +105,19 @@ async def add(
     emit_followed(context, await following.follow(home, operators=accounts, steps=acts.act), value, lines)
 
 
+@command(org, example="goldengrain org accept org4.json")
+@click.argument("card", type=click.Path(path_type=Path, dir_okay=False))
+def accept(context: click.Context, card: Path) -> None:
+    """Take an organisation's CARD over again, after it has renewed its authorities: certificates, profiles.
+
+    An authority with another key than before is refused.
+    """
+    home = home_of(context)
+    taken = cards.accept_card(home, cards.read_card(card))
+    hint = "next: `goldengrain network restart`, when it suits; what runs goes on until the old certificates end"
+    emit(context, {"name": taken.name, "msp_id": taken.msp_id}, [f"certificates of {taken.name} taken over", hint])
+
+
 @command(org, example="goldengrain org remove Org4")
 @click.argument("name")
 async def remove(context: click.Context, name: str) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import click
 
 from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.cli.contexts import Context, Contexts
 from goldengrain.cli.settings import settings
+from goldengrain.gateway import passphrases
 from goldengrain.gateway.connection import ConnectionProfile, Endpoint
 from goldengrain.gateway.contract import Contract
 from goldengrain.gateway.endorser import Endorser
@@ -19,6 +23,9 @@ from goldengrain.gateway.identity import Credentials
 from goldengrain.gateway.network import Network
 from goldengrain.gateway.wallet import Wallet
 from goldengrain.network.home import Home
+
+_typed: dict[Path, bytes] = {}
+"""What was typed for a folder: one command asks once."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +56,22 @@ class Session:
 
 
 def home_of(context: click.Context) -> Home:
-    """The folder that the command works in."""
-    return Home(settings(context).home)
+    """The folder that the command works in; the passphrases of its keys are asked for here."""
+    home = Home(settings(context).home)
+    passphrases.ask(partial(_passphrase, home))
+    return home
+
+
+def _passphrase(home: Home, what: str) -> bytes | None:
+    """A passphrase from the file of the context in use, or from the person at the terminal."""
+    file = Contexts(home).current.password_file if home.network_file.exists() else None
+    if file is not None:
+        return passphrases.read_passphrase(Path(file))
+    if not sys.stdin.isatty():
+        return None
+    found = _typed.get(home.path) or str(click.prompt(f"passphrase of {what}", hide_input=True, err=True)).encode()
+    _typed[home.path] = found
+    return found
 
 
 @asynccontextmanager

@@ -59,7 +59,7 @@ class _Here:
 def _here(context: click.Context, place: str | None = None) -> _Here:
     home = home_of(context)
     label = settings(context).identity or Contexts(home).current.identity
-    organization = _organization(home, Wallet(home.wallet).get(label).identity.msp_id)
+    organization = _organization(home, Wallet(home.wallet).identity(label).msp_id)
     stores = Stores(home, label)
     return _Here(home, organization, stores, stores.at(place or organization.msp_id))
 
@@ -86,7 +86,7 @@ def serve(
     home = home_of(context)
     current = Contexts(home).current
     label = settings(context).identity or current.identity
-    organization = _organization(home, Wallet(home.wallet).get(label).identity.msp_id)
+    organization = _organization(home, Wallet(home.wallet).identity(label).msp_id)
     tls = home.peer(organization, organization.peers[0]) / "tls"
     members = Members.from_config_block(home.genesis_file(current.channel))
     rights = Rights(organization.msp_id, dict(_quota(one) for one in allow))

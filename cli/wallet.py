@@ -24,8 +24,11 @@ def list_identities(context: click.Context) -> None:
     """List the identities in the wallet."""
     store = Wallet(home_of(context).wallet)
     entries = [_described(store, label) for label in store.labels()]
-    rows = [(one["label"], one["msp_id"], one["role"], one["not_after"][:10]) for one in entries]
-    emit(context, {"identities": entries}, [table("Wallet", ("label", "MSP id", "role", "valid until"), rows)])
+    rows = [
+        (one["label"], one["msp_id"], one["role"], one["not_after"][:10], "encrypted" if one["encrypted"] else "plain")
+        for one in entries
+    ]
+    emit(context, {"identities": entries}, [table("Wallet", ("label", "MSP id", "role", "valid until", "key"), rows)])
 
 
 @command(wallet, example="goldengrain wallet show User1@org1.example.com")
@@ -37,13 +40,14 @@ def show(context: click.Context, label: str) -> None:
 
 
 def _described(store: Wallet, label: str) -> dict[str, Any]:
-    identity = store.get(label).identity
+    identity = store.identity(label)
     certificate = identity.x509
     units = certificate.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATIONAL_UNIT_NAME)
     return {
         "label": label,
         "msp_id": identity.msp_id,
         "account": account_of(identity.msp_id, identity.certificate).hex(),
+        "encrypted": store.is_encrypted(label),
         "role": ", ".join(str(unit.value) for unit in units),
         "subject": certificate.subject.rfc4514_string(),
         "issuer": certificate.issuer.rfc4514_string(),

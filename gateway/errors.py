@@ -6,6 +6,8 @@
     └── GatewayError                 GATEWAY
         ├── ConnectionProfileError   CONNECTION_PROFILE     a connection profile cannot be used
         ├── IdentityError            IDENTITY               a certificate or key cannot be used
+        │   ├── PassphraseMissing    PASSPHRASE_MISSING     the key is encrypted, and nobody gives its passphrase
+        │   └── PassphraseWrong      PASSPHRASE_WRONG       it is encrypted by another one
         ├── WalletError              WALLET                 no such label, or not a wallet entry
         ├── SigningError             SIGNATURE_MISSING      no signer, and no signature was handed in
         ├── TransactionError                                carries the transaction id
@@ -110,6 +112,18 @@ class IdentityError(GatewayError):
     """A certificate or private key that cannot be used, or the two do not belong together."""
 
     code = "IDENTITY"
+
+
+class PassphraseMissing(IdentityError):
+    """A private key is encrypted, and nobody gives its passphrase."""
+
+    code = "PASSPHRASE_MISSING"
+
+
+class PassphraseWrong(IdentityError):
+    """A private key is encrypted by another passphrase."""
+
+    code = "PASSPHRASE_WRONG"
 
 
 class WalletError(GatewayError):

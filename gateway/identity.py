@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from fabric_protos.msp import identities_pb2
 
-from goldengrain.gateway.errors import IdentityError
+from goldengrain.gateway.errors import IdentityError, PassphraseMissing, PassphraseWrong
+from goldengrain.gateway.passphrases import is_encrypted, passphrase
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _HALF_ORDER = P256_ORDER // 2
@@ -69,14 +70,27 @@ class PrivateKeySigner:
         self._key = key
 
     @classmethod
-    def from_pem(cls, pem: bytes, password: bytes | None = None) -> PrivateKeySigner:
-        """Return a signer from PEM: PKCS#8 (encrypted too) or SEC1. Raises IdentityError."""
+    def from_pem(cls, pem: bytes, password: bytes | None = None, *, name: str = "the private key") -> PrivateKeySigner:
+        """Return a signer from PEM: PKCS#8 (encrypted too) or SEC1.
+
+        Where it is encrypted and no password is given, it is asked for (`passphrases`); ``name`` names the key then.
+
+        Raises:
+            PassphraseMissing, PassphraseWrong: where it is encrypted and cannot be opened.
+            IdentityError: where it is no P-256 key in PEM.
+
+        """
+        encrypted = is_encrypted(pem)
+        if encrypted and password is None:
+            password = passphrase(name)
         try:
             key = serialization.load_pem_private_key(pem, password)
         except TypeError as error:
             raise IdentityError(f"private key: {error}; give (or leave out) the password") from error
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise IdentityError(f"not a PEM private key, or a wrong password: {error}") from error
+            if encrypted:
+                raise PassphraseWrong(f"{name} is encrypted by another passphrase than the one given") from error
+            raise IdentityError(f"not a PEM private key: {error}") from error
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise IdentityError(f"Fabric identities sign with ECDSA; this key is {type(key).__name__}")
         return cls(key)
@@ -124,11 +138,16 @@ class Credentials:
 
 
 def credentials_from_pem(
-    msp_id: str, certificate: bytes, private_key: bytes, password: bytes | None = None
+    msp_id: str,
+    certificate: bytes,
+    private_key: bytes,
+    password: bytes | None = None,
+    *,
+    name: str = "the private key",
 ) -> Credentials:
     """Credentials from two PEM texts. Raises IdentityError also where key and certificate do not belong together."""
     identity = Identity(msp_id, certificate)
-    signer = PrivateKeySigner.from_pem(private_key, password)
+    signer = PrivateKeySigner.from_pem(private_key, password, name=name)
     if identity.x509.public_key() != signer.public_key:
         raise IdentityError(
             f"the private key does not belong to the certificate {identity.x509.subject.rfc4514_string()}"
@@ -146,10 +165,12 @@ def credentials_from_msp(folder: str | Path, msp_id: str, password: bytes | None
     keys = _files(root / "keystore")
     for path in keys[:-1]:
         try:
-            return credentials_from_pem(msp_id, certificate, path.read_bytes(), password)
+            return credentials_from_pem(msp_id, certificate, path.read_bytes(), password, name=f"the key {path}")
+        except (PassphraseMissing, PassphraseWrong):
+            raise
         except IdentityError:
             continue
-    return credentials_from_pem(msp_id, certificate, keys[-1].read_bytes(), password)
+    return credentials_from_pem(msp_id, certificate, keys[-1].read_bytes(), password, name=f"the key {keys[-1]}")
 
 
 def _files(folder: Path) -> list[Path]:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from goldengrain.gateway.errors import WalletError
-from goldengrain.gateway.identity import Credentials, credentials_from_pem
+from goldengrain.gateway.identity import Credentials, Identity, credentials_from_pem
+from goldengrain.gateway.passphrases import is_encrypted
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,127}")
 _SUFFIX = ".id"
@@ -37,17 +38,22 @@ class Wallet:
         return sorted(path.name.removesuffix(_SUFFIX) for path in self.folder.glob(f"*{_SUFFIX}"))
 
     def get(self, label: str, password: bytes | None = None) -> Credentials:
-        """Return the credentials under a label. Raises WalletError (none, malformed) and IdentityError (unusable)."""
-        path = self._path(label)
-        try:
-            entry = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            known = ", ".join(self.labels()) or "none"
-            raise WalletError(f"no identity {label!r} in the wallet {self.folder}; it has: {known}") from None
-        except (OSError, ValueError) as error:
-            raise WalletError(f"{path} is not a wallet entry: {error}") from error
-        msp_id, certificate, key = _parts(entry, path)
-        return credentials_from_pem(msp_id, certificate.encode(), key.encode(), password)
+        """Return the credentials under a label; a passphrase that is not given is asked for where it needs one.
+
+        Raises WalletError (none, malformed) and IdentityError (unusable; its kinds where the passphrase is missing or
+        wrong).
+        """
+        msp_id, certificate, key = self._entry(label)
+        return credentials_from_pem(msp_id, certificate, key, password, name=f"the key of {label}")
+
+    def identity(self, label: str) -> Identity:
+        """Return who a label is; its key, which may be encrypted, is left alone. Raises WalletError."""
+        msp_id, certificate, _ = self._entry(label)
+        return Identity(msp_id, certificate)
+
+    def is_encrypted(self, label: str) -> bool:
+        """Whether the key under a label needs a passphrase. Raises WalletError."""
+        return is_encrypted(self._entry(label)[2])
 
     def put(self, label: str, msp_id: str, certificate: bytes, private_key: bytes) -> None:
         """Store a certificate and its key (PEM) under a label, replacing what was there. Raises WalletError."""
@@ -74,6 +80,19 @@ class Wallet:
             self._path(label).unlink()
         except FileNotFoundError:
             raise WalletError(f"no identity {label!r} in the wallet {self.folder}") from None
+
+    def _entry(self, label: str) -> tuple[str, bytes, bytes]:
+        """MSP id, certificate and key under a label."""
+        path = self._path(label)
+        try:
+            entry = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            known = ", ".join(self.labels()) or "none"
+            raise WalletError(f"no identity {label!r} in the wallet {self.folder}; it has: {known}") from None
+        except (OSError, ValueError) as error:
+            raise WalletError(f"{path} is not a wallet entry: {error}") from error
+        msp_id, certificate, key = _parts(entry, path)
+        return msp_id, certificate.encode(), key.encode()
 
     def _path(self, label: str) -> Path:
         if not _LABEL.fullmatch(label):

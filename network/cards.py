@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from fabric_protos.common import common_pb2
 from google.protobuf.message import DecodeError
 
@@ -34,6 +35,7 @@ Member = Organization | OrdererOrganization
 
 _PUBLIC = ("msp/config.yaml", "msp/cacerts/*", "msp/tlscacerts/*", "msp/crls/*")
 _OF_ORDERERS = ("orderers/*/tls/server.crt", "orderers/*/msp/signcerts/*")
+_AUTHORITIES = ("msp/cacerts/", "msp/tlscacerts/")
 _MOST_FILES, _LARGEST = 200, 64 * 1024
 
 
@@ -48,8 +50,41 @@ def init_organization(home: Home, organization: Member) -> Member:
     found: Member = assigned.orderer if isinstance(organization, OrdererOrganization) else assigned.organizations[0]
     home.path.mkdir(parents=True, exist_ok=True)
     create_organization(home, found)
-    write_atomically(card_file(home, found), json.dumps(make_card(home, found), indent=2).encode())
+    write_card(home, found)
     return found
+
+
+def write_card(home: Home, organization: Member) -> None:
+    """Write an organisation's card; after its authorities are renewed, too."""
+    write_atomically(card_file(home, organization), json.dumps(make_card(home, organization), indent=2).encode())
+
+
+def accept_card(home: Home, card: Mapping[str, Any]) -> Member:
+    """Take an organisation's card over again: its authorities have renewed their certificates.
+
+    Raises:
+        CardInvalid: if the card is none, or of nobody in this network, or an authority has another key.
+
+    """
+    organization = _organization(card)
+    topology = home.load_topology()
+    if organization.msp_id not in [one.msp_id for one in topology.everyone if one.domain == organization.domain]:
+        raise CardInvalid(f"{organization.msp_id} is not in this network; `goldengrain org add --card` adds it")
+    folder = home.organization(organization)
+    for name, text in card["files"].items():
+        if name.startswith(_AUTHORITIES) and not _has_same_key(text.encode(), folder / name):
+            raise CardInvalid(f"{name} of {organization.msp_id} has another key than before; no renewal does that")
+    place_card(home, card)
+    write_profiles(home, topology)
+    return organization
+
+
+def _has_same_key(certificate: bytes, path: Path) -> bool:
+    try:
+        new, old = (x509.load_pem_x509_certificate(one).public_key() for one in (certificate, path.read_bytes()))
+    except (OSError, ValueError):
+        return False
+    return new == old
 
 
 def card_file(home: Home, organization: Member) -> Path:

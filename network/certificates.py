@@ -19,12 +19,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -54,10 +52,6 @@ class KeyPair:
         """The private key as unencrypted PKCS#8 PEM."""
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
-    def encrypted_key_pem(self, password: bytes) -> bytes:
-        """The private key as PKCS#8 PEM that only the password opens."""
-        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password))
-
 
 class CertificateAuthority:
     """An organisation's certificate authority, for identities or for TLS."""
@@ -79,19 +73,26 @@ class CertificateAuthority:
         )
         return cls(KeyPair(_sign(builder, key), key))
 
-    @classmethod
-    def load(cls, certificate_pem: bytes, key_pem: bytes, password: bytes | None = None) -> CertificateAuthority:
-        """Read an authority from PEM; `password` opens a key that is encrypted, and is ignored for one that is not.
+    def again(self) -> CertificateAuthority:
+        """The same authority (subject, key, extensions) with a certificate that ends later.
 
-        Raises:
-            ValueError: if either is not PEM, or the key is not an elliptic curve key, or the password is wrong.
-            TypeError: if the key is encrypted and there is no password.
-
+        It begins when the old one began: Fabric's MSP judges a chain by the moment at which the leaf begins, so that
+        an authority which began after its certificates would disown them.
         """
-        key = load_pem_private_key(key_pem, password if b"ENCRYPTED" in key_pem else None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ValueError("the authority's key is not an elliptic curve key")
-        return cls(KeyPair(x509.load_pem_x509_certificate(certificate_pem), key))
+        old = self.pair.certificate
+        now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(old.subject)
+            .issuer_name(old.issuer)
+            .public_key(self.pair.key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(old.not_valid_before_utc)
+            .not_valid_after(now + VALIDITY)
+        )
+        for extension in old.extensions:
+            builder = builder.add_extension(extension.value, critical=extension.critical)
+        return CertificateAuthority(KeyPair(_sign(builder, self.pair.key), self.pair.key))
 
     def issue_identity(self, name: str, unit: str, attributes: Mapping[str, str] | None = None) -> KeyPair:
         """Issue a signing identity `CN=name, OU=unit`; attributes go into Fabric CA's extension."""

@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Literal
+
+from cryptography import x509
 
 from .creation import is_network, is_unfinished
 from .errors import FabricProgramsMissing, FabricTooOld, NetworkError
@@ -30,6 +33,9 @@ from .topology import LOOPBACK, Topology
 
 Level = Literal["good", "warning", "problem"]
 SOON = timedelta(days=30)
+AUTHORITY_DAYS = 180
+AUTHORITY_SOON = timedelta(days=AUTHORITY_DAYS)
+"""An authority's renewal takes signatures, cards that are sent around, and a vote: it is warned of in time."""
 SKEW_S = 2.0
 LEAST_FREE = 1024**3
 _BEHIND = 10
@@ -108,8 +114,26 @@ def _certificates(home: Home, topology: Topology, now: datetime) -> Iterator[Fin
             word = "expired" if expiry <= now else "expires"
             advice = f"`goldengrain identity renew {owner.name} {name}`"
             yield Finding(level, f"the certificate of {name} of {owner.name} {word} on {expiry:%Y-%m-%d}", advice)
+        for kind in ("cacerts", "tlscacerts"):
+            expiry = _authority_expiry(home.organization(owner) / "msp" / kind)
+            if expiry is None or expiry > now + AUTHORITY_SOON:
+                continue
+            soon += 1
+            level = "problem" if expiry <= now else "warning"
+            word = "expired" if expiry <= now else "expires"
+            own = (home.organization(owner) / "ca").exists()
+            advice = f"`goldengrain identity renew {owner.name} --authorities`"
+            elsewhere = f"{owner.name} renews it ({advice}) and hands its card out for `goldengrain org accept`"
+            what = "TLS authority" if kind == "tlscacerts" else "authority"
+            text = f"the certificate of the {what} of {owner.name} {word} on {expiry:%Y-%m-%d}"
+            yield Finding(level, text, advice if own else elsewhere)
     if not soon:
-        yield Finding("good", f"no certificate expires within {SOON.days} days")
+        yield Finding("good", f"no certificate expires within {SOON.days} days, no authority's within {AUTHORITY_DAYS}")
+
+
+def _authority_expiry(folder: Path) -> datetime | None:
+    found = [x509.load_pem_x509_certificate(path.read_bytes()) for path in sorted(folder.glob("*"))]
+    return min((one.not_valid_after_utc for one in found), default=None)
 
 
 def _keys(home: Home) -> Iterator[Finding]:

@@ -16,12 +16,22 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from goldengrain.gateway.errors import PassphraseWrong
+from goldengrain.gateway.passphrases import is_encrypted, passphrase
+
 from .certificates import CertificateAuthority, KeyPair
 from .errors import NetworkIncomplete
 from .home import write_atomically
-
-PASSWORD_VARIABLE = "GOLDENGRAIN_KEY_PASSWORD"  # noqa: S105 - its name, not a password
-"""Environment variable with the password of encrypted keys."""
 
 _UNITS = ("client", "peer", "admin", "orderer")
 
@@ -53,34 +63,55 @@ def write_authorities(folder: Path, authorities: Authorities) -> None:
 
 
 def read_authorities(folder: Path, domain: str) -> Authorities:
-    """Read what `write_authorities` wrote; keys that `encrypt_authorities` encrypted need GOLDENGRAIN_KEY_PASSWORD.
+    """Read what `write_authorities` wrote; the passphrase of keys that are encrypted is asked for.
 
     Raises:
-        NetworkIncomplete: if a file is missing or is not PEM, or the password is missing or wrong.
+        NetworkIncomplete: if a file is missing or is not PEM.
+        PassphraseMissing, PassphraseWrong: if a key is encrypted and cannot be opened.
 
     """
-    password = os.environ.get(PASSWORD_VARIABLE, "").encode() or None
     try:
         identity, tls = (
-            CertificateAuthority.load(
-                (folder / kind / f"{kind}.{domain}-cert.pem").read_bytes(),
-                (folder / kind / "priv_sk").read_bytes(),
-                password,
-            )
+            CertificateAuthority(read_pair(folder / kind / f"{kind}.{domain}-cert.pem", folder / kind / "priv_sk"))
             for kind in ("ca", "tlsca")
         )
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise NetworkIncomplete(
-            f"the certificate authorities of {domain} in {folder} cannot be read ({error}); restore the folder, or set "
-            f"{PASSWORD_VARIABLE} if their keys are encrypted"
+            f"the certificate authorities of {domain} in {folder} cannot be read ({error}); restore the folder"
         ) from error
     return Authorities(domain, identity, tls)
 
 
-def encrypt_authorities(folder: Path, authorities: Authorities, password: bytes) -> None:
-    """Encrypt the keys of an organisation's authorities in place."""
-    for kind, authority in (("ca", authorities.identity), ("tlsca", authorities.tls)):
-        write_atomically(folder / kind / "priv_sk", authority.pair.encrypted_key_pem(password), mode=0o600)
+def read_pair(certificate: Path, key: Path) -> KeyPair:
+    """Read a certificate and its key; the passphrase of one that is encrypted is asked for.
+
+    Raises:
+        OSError, ValueError: if a file is missing, or is not PEM, or the key is not an elliptic curve key.
+        PassphraseMissing, PassphraseWrong: if the key is encrypted and cannot be opened.
+
+    """
+    return KeyPair(x509.load_pem_x509_certificate(certificate.read_bytes()), read_key(key))
+
+
+def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Read a private key. Raises as `read_pair` does."""
+    pem, name = path.read_bytes(), f"the key {path}"
+    password = passphrase(name) if is_encrypted(pem) else None
+    try:
+        found = load_pem_private_key(pem, password)
+    except ValueError as error:
+        if password is None:
+            raise
+        raise PassphraseWrong(f"{name} is encrypted by another passphrase than the one given") from error
+    if not isinstance(found, ec.EllipticCurvePrivateKey):
+        raise ValueError(f"{path} is not an elliptic curve key")
+    return found
+
+
+def write_key(path: Path, key: ec.EllipticCurvePrivateKey, password: bytes | None) -> None:
+    """Replace a private key (PKCS#8, 0600), encrypted where there is a password."""
+    encryption = BestAvailableEncryption(password) if password else NoEncryption()
+    write_atomically(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption), mode=0o600)
 
 
 def write_signing_msp(folder: Path, authorities: Authorities, name: str, identity: KeyPair) -> None:

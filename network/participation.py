@@ -14,6 +14,9 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from goldengrain.gateway.errors import PassphraseWrong
+from goldengrain.gateway.passphrases import is_encrypted, passphrase
+
 from .errors import ChannelJoinFailed, NetworkIncomplete
 from .home import Home
 from .topology import LOOPBACK, Orderer, OrdererOrganization
@@ -49,7 +52,13 @@ class Participation:
         self._port = port
         self._timeout = timeout_s
         self._context = ssl.create_default_context(cafile=str(root))
-        self._context.load_cert_chain(certificate, key)
+        name = f"the key {key}"
+        try:
+            self._context.load_cert_chain(certificate, key, lambda: passphrase(name))
+        except ssl.SSLError as error:
+            if not is_encrypted(key.read_bytes()):
+                raise
+            raise PassphraseWrong(f"{name} is encrypted by another passphrase than the one given") from error
 
     def join(self, genesis_block: bytes) -> None:
         """Have the orderer join the channel of a genesis block; one that has joined already is left as it is.

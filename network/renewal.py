@@ -13,16 +13,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from goldengrain.gateway.passphrases import is_encrypted, passphrase
 
 from .certificates import CertificateAuthority, KeyPair
 from .errors import IdentityInvalid, IdentityNotFound, NetworkIncomplete
 from .home import Home, write_atomically
-from .msp_folders import Authorities, encrypt_authorities, read_authorities, read_only_file
+from .msp_folders import read_authorities, read_key, read_only_file, write_key
 from .pki import identity_names, load_identity
-from .profiles import add_to_wallet
-from .topology import OrdererOrganization, Organization
+from .profiles import add_to_wallet, write_profiles
+from .topology import OrdererOrganization, Organization, Topology
 
 CRL = "crl.pem"
 
@@ -71,6 +71,29 @@ def renew(home: Home, organization: Organization | OrdererOrganization, name: st
     return made.certificate
 
 
+def renew_authorities(home: Home, topology: Topology, organization: Organization | OrdererOrganization) -> None:
+    """Renew the certificates of an organisation's two authorities, wherever they lie in the folder.
+
+    Subject, key and beginning stay, so that whatever they have issued goes on being good. The channels learn of it by
+    the organisation's MSP (`genesis.msp_config`), nodes when they start again.
+
+    Raises:
+        NetworkIncomplete: if the authorities cannot be read.
+        PassphraseMissing, PassphraseWrong: if their keys are encrypted and cannot be opened.
+
+    """
+    authorities = read_authorities(home.organization(organization), organization.domain)
+    places = (
+        (authorities.identity, ("ca/*-cert.pem", "msp/cacerts/*", "*/*/msp/cacerts/*")),
+        (authorities.tls, ("tlsca/*-cert.pem", "msp/tlscacerts/*", "*/*/msp/tlscacerts/*", "*/*/tls/ca.crt")),
+    )
+    for authority, patterns in places:
+        pem = authority.again().pair.certificate_pem
+        for path in [found for pattern in patterns for found in home.organization(organization).glob(pattern)]:
+            write_atomically(path, pem)
+    write_profiles(home, topology)
+
+
 def revoke(home: Home, organization: Organization | OrdererOrganization, name: str) -> bytes:
     """Put a user's or node's signing certificate on its organisation's revocation list; returns the list, PEM.
 
@@ -90,32 +113,53 @@ def revoke(home: Home, organization: Organization | OrdererOrganization, name: s
     return made
 
 
-def encrypt(home: Home, organization: Organization | OrdererOrganization, password: bytes) -> Authorities:
-    """Encrypt the keys of an organisation's authorities by a password, or by another one.
+def encrypt(
+    home: Home, organization: Organization | OrdererOrganization, password: bytes, name: str | None = None
+) -> None:
+    """Encrypt the keys of an organisation's authorities by a password, or those of one of its users.
+
+    A user's signing and TLS keys are encrypted, and its entry in the wallet.
 
     Raises:
-        IdentityInvalid: for an empty password.
-        NetworkIncomplete: if they cannot be read.
+        IdentityInvalid: for an empty password, and for a node: Fabric reads a node's keys as they lie.
+        IdentityNotFound: if there is no user of that name.
+        NetworkIncomplete: if a key cannot be read.
+        PassphraseMissing, PassphraseWrong: if one is encrypted already, by another password.
 
     """
     if not password:
         raise IdentityInvalid("an empty password protects nothing; set GOLDENGRAIN_KEY_PASSWORD")
-    authorities = read_authorities(home.organization(organization), organization.domain)
-    encrypt_authorities(home.organization(organization), authorities, password)
-    return authorities
+    for path in _user_keys(home, organization, name) if name else _authority_keys(home, organization):
+        try:
+            write_key(path, read_key(path), password)
+        except (OSError, ValueError) as error:
+            raise NetworkIncomplete(f"{path} cannot be read ({error}); restore the folder") from error
+    if name and isinstance(organization, Organization):
+        add_to_wallet(home, load_identity(home, organization, name))
+
+
+def _authority_keys(home: Home, organization: Organization | OrdererOrganization) -> list[Path]:
+    return [home.organization(organization) / kind / "priv_sk" for kind in ("ca", "tlsca")]
+
+
+def _user_keys(home: Home, organization: Organization | OrdererOrganization, name: str) -> list[Path]:
+    folder = folder_of(home, organization, name)
+    if folder.parent.name != "users":
+        raise IdentityInvalid(
+            f"{name} is a node: Fabric's BCCSP reads a node's keys from its folder as they lie, so that they cannot be "
+            "encrypted; keep the folder to the node's own account (0600), or the key in an HSM (PKCS#11)"
+        )
+    return [_only(folder / "msp" / "keystore"), folder / "tls" / "client.key"]
 
 
 def _renew(authority: CertificateAuthority, certificate: Path, key: Path, *, keep: bool) -> KeyPair:
     try:
         old = x509.load_pem_x509_certificate(certificate.read_bytes())
-        kept = load_pem_private_key(key.read_bytes(), None) if keep else None
-        if kept is not None and not isinstance(kept, ec.EllipticCurvePrivateKey):
-            raise ValueError("its key is not an elliptic curve key")
-        made = authority.renew(old, kept)
-    except (OSError, ValueError, TypeError) as error:
+        made = authority.renew(old, read_key(key) if keep else None)
+    except (OSError, ValueError) as error:
         raise NetworkIncomplete(f"{certificate} cannot be renewed: {error}") from error
     if not keep:
-        write_atomically(key, made.key_pem, mode=0o600)
+        write_key(key, made.key, passphrase(f"the key {key}") if is_encrypted(key.read_bytes()) else None)
     write_atomically(certificate, made.certificate_pem)
     return made
 

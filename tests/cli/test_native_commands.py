@@ -56,3 +56,36 @@ def test_the_written_topology_comes_up_with_the_market_and_goes_on_where_it_was(
     finally:
         shell("network", "destroy")
     assert not shell.home.exists()
+
+
+@pytest.mark.check
+@pytest.mark.fabric
+def test_every_certificate_is_renewed_authorities_too_and_old_ones_serve_on(
+    tmp_path: Path, fabric_bin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Certificates of before, and nodes and users of after, are good under the renewed authorities."""
+    monkeypatch.setenv("FABRIC_BIN", str(fabric_bin))
+    shell = Shell(tmp_path / "home")
+    shell("network", "init", "--organizations", "2")
+    shell("network", "up", "--runtime", "native")
+    try:
+        server = ("--address", "127.0.0.1:9999")
+        shell("chaincode", "deploy", "--name", "cc", "--version", "1", *server)
+        old = {path: path.read_bytes() for path in (shell.home / "organizations").rglob("*ca.*-cert.pem")}
+        sequence = shell("channel", "info")["sequence"]
+        for owner in ("Org1", "Orderer"):  # leaves of before under authorities of after
+            shell("identity", "renew", owner, "--authorities")
+        assert shell("channel", "info")["sequence"] == sequence + 2
+        assert shell("chaincode", "deploy", "--name", "cc", "--version", "2", *server)["sequence"] == 2
+        renewed = shell("identity", "renew", "--all")["renewed"]
+        assert {"ca.org2.example.com", "tlsca.org2.example.com", "peer0.org2.example.com"} <= set(renewed["Org2MSP"])
+        assert all(path.read_bytes() != content for path, content in old.items())
+        shell("peer", "add", "Org1", "peer1")
+        assert shell("chaincode", "deploy", "--name", "cc", "--version", "3", *server)["sequence"] == 3
+        shell("network", "restart")
+        status = shell("network", "status")
+        assert {node["answering"] for node in status["nodes"]} == {True}
+        assert {tuple(node["chaincodes"]) for node in status["nodes"]} == {(), ("cc 3 (3)",)}
+        shell("channel", "update", "--batch-timeout-ms", "70")
+    finally:
+        shell("network", "destroy")

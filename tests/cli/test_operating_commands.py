@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -87,7 +92,77 @@ def test_identities_are_issued_renewed_and_revoked(shell: Shell, monkeypatch: py
     monkeypatch.setenv("GOLDENGRAIN_KEY_PASSWORD", "secret")
     assert shell("identity", "encrypt", "Org3")["encrypted"] == "Org3MSP"
     monkeypatch.delenv("GOLDENGRAIN_KEY_PASSWORD")
-    assert shell.refused("identity", "issue", "Org3", "carol") == "NETWORK_INCOMPLETE"
+    assert shell.refused("identity", "issue", "Org3", "carol") == "PASSPHRASE_MISSING"
+
+
+def test_authorities_are_renewed_and_the_channel_knows(shell: Shell) -> None:
+    before = shell("channel", "info")["sequence"]
+    folder = shell.home / "organizations" / "peerOrganizations" / "org2.example.com"
+    old = (folder / "ca" / "ca.org2.example.com-cert.pem").read_bytes()
+    renewed = shell("identity", "renew", "Org2", "--authorities")["renewed"]
+    assert renewed == {"Org2MSP": ["ca.org2.example.com", "tlsca.org2.example.com"]}
+    assert (folder / "ca" / "ca.org2.example.com-cert.pem").read_bytes() != old
+    assert shell("channel", "info")["sequence"] == before + 1
+    assert {node["answering"] for node in shell("network", "status")["nodes"]} == {True}
+    shell("tx", "evaluate", "GetChainInfo", "market", "--as", "User1@org2.example.com")
+
+
+def test_commands_work_with_keys_that_are_encrypted(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secret = tmp_path / "passphrase"
+    secret.write_text("open sesame\n")
+    monkeypatch.setenv("GOLDENGRAIN_KEY_PASSWORD_FILE", str(secret))
+    for name in ("Admin", "User1"):
+        assert shell("identity", "encrypt", "Org1", name)["name"] == name
+    assert shell.refused("identity", "encrypt", "Org1", "peer0.org1.example.com") == "IDENTITY_INVALID"
+    shell("identity", "issue", "Org1", "dora", "--encrypt")
+    monkeypatch.delenv("GOLDENGRAIN_KEY_PASSWORD_FILE")
+    listed = {one["label"]: one["encrypted"] for one in shell("wallet", "list")["identities"]}
+    assert [label.partition("@")[0] for label, secret in listed.items() if secret] == ["Admin", "User1", "dora"]
+    assert shell("wallet", "show", "User1@org1.example.com")["role"] == "client"
+    commands = (
+        ("tx", "evaluate", "GetChainInfo", "market", "--as", "dora@org1.example.com"),
+        ("network", "status"),
+        ("channel", "update", "--batch-messages", "81"),
+        ("chaincode", "deploy", "--name", "locked", "--version", "1", "--address", "127.0.0.1:9999"),
+        ("chaincode", "status", "locked"),
+        ("identity", "renew", "Org1", "User1"),
+    )
+    shell("context", "use", "org1", "--identity", "User1@org1.example.com", "--contract", "qscc")
+    for command in commands:
+        assert shell.refused(*command) == "PASSPHRASE_MISSING"
+    shell("context", "use", "org1", "--password-file", str(secret))
+    for command in commands:
+        shell(*command)
+    assert "ENCRYPTED" in (shell.home / "wallet" / "User1@org1.example.com.id").read_text()
+    monkeypatch.setenv("GOLDENGRAIN_KEY_PASSWORD", "wrong")
+    for command in commands[:2]:
+        assert shell.refused(*command) == "PASSPHRASE_WRONG"
+
+
+def test_a_passphrase_is_asked_for_once_at_a_terminal(shell: Shell) -> None:
+    """What somebody types is read from the terminal, and shown nowhere."""
+    script = "from goldengrain.cli.main import main; main()"
+    words = ["--home", str(shell.home), "chaincode", "status", "locked", "--json"]
+    shell("context", "use", "org2")
+    master, terminal = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", script, *words], stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
+    ) as process:
+        os.close(terminal)
+        said = b""
+        while b"passphrase of" not in said:
+            said += os.read(master, 4096)
+        os.write(master, b"open sesame\n")
+        with suppress(OSError):  # the terminal's other end is closed
+            while piece := os.read(master, 4096):
+                said += piece
+    os.close(master)
+    assert process.returncode == 0, said
+    assert (said.count(b"passphrase of"), said.count(b"sesame")) == (1, 0)
+    assert b'"committed": true' in said
+    shell("context", "use", "org1")  # whose file the others' commands find
 
 
 def test_members_peers_and_channels_are_added(shell: Shell) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from goldengrain.network import runtime
 from goldengrain.network.cards import (
+    accept_card,
     card_file,
     found_network,
     init_organization,
@@ -27,6 +28,7 @@ from goldengrain.network.errors import CardInvalid, IdentityExists, TopologyInva
 from goldengrain.network.home import Home
 from goldengrain.network.lifecycle import committed, deploy
 from goldengrain.network.nodes import own_nodes
+from goldengrain.network.renewal import renew_authorities
 from goldengrain.network.topology import BatchSettings, Channel, OrdererOrganization, Organization
 
 
@@ -110,6 +112,29 @@ def test_what_is_no_network_is_refused(homes: dict[str, Home], tmp_path: Path) -
         with pytest.raises(CardInvalid):
             join_network(Home(tmp_path / "other"), whole | damage)
     assert make_card(homes["Org2"], homes["Org2"].load_topology().organizations[1])["kind"] == "member"
+
+
+def test_a_card_with_renewed_authorities_is_taken_over_and_one_with_another_key_is_not(homes: dict[str, Home]) -> None:
+    consortium(homes)
+    second = homes["Org2"].load_topology().organization("Org2")
+    old = {path.name: path.read_bytes() for path in (homes["Org1"].organization(second) / "msp").rglob("*.pem")}
+    renew_authorities(homes["Org2"], homes["Org2"].load_topology(), second)
+    card = make_card(homes["Org2"], second)
+    assert accept_card(homes["Org1"], card).name == "Org2"
+    for kind in ("cacerts", "tlscacerts"):
+        (new,) = (homes["Org1"].organization(second) / "msp" / kind).iterdir()
+        (theirs,) = (homes["Org2"].organization(second) / "msp" / kind).iterdir()
+        assert new.read_bytes() == theirs.read_bytes() != old[new.name]
+    profile = homes["Org1"].connection_profile(homes["Org1"].load_topology().organization("Org1")).read_text()
+    assert json.loads(profile)["peers"]["peer0.org2.example.com"]["tlsCACerts"]["pem"].encode() == new.read_bytes()
+    other = make_card(homes["Org1"], homes["Org1"].load_topology().organization("Org1"))
+    forged = {name: text for name, text in other["files"].items() if name.startswith("msp/cacerts")}
+    for damage in (forged.values(), ["junk"]):
+        files = {f"msp/cacerts/ca.{second.domain}-cert.pem": next(iter(damage))}
+        with pytest.raises(CardInvalid, match="another key than before"):
+            accept_card(homes["Orderers"], card | {"files": card["files"] | files})
+    with pytest.raises(CardInvalid, match="Org9MSP is not in this network"):
+        accept_card(homes["Org1"], card | {"organization": card["organization"] | {"msp_id": "Org9MSP"}})
 
 
 @pytest.mark.check

@@ -66,9 +66,14 @@ async def test_certificates_are_named_before_and_after_they_expire(whole: Home) 
     assert ("warning", "peer0.org1.example.com of Org1") in [
         (level, what.removeprefix("the certificate of ").partition(" expires")[0]) for level, what in before
     ]
-    assert len(before) == 1 + 3 * 3 + 2  # Admin, User1 and peer of three organisations, Admin and orderer, and "down"
+    # Admin, User1 and peer of three organisations, Admin and orderer, two authorities of each, and "down"
+    assert len(before) == 1 + 3 * (3 + 2) + 2 + 2
     after = bad(await examine(whole, now=datetime.now(UTC) + VALIDITY + timedelta(days=1)))
     assert {level for level, what in after if "certificate" in what} == {"problem"}
+    authorities = [what for level, what in before if "authority" in what]
+    assert authorities
+    early = bad(await examine(whole, now=datetime.now(UTC) + VALIDITY - timedelta(days=179)))
+    assert [what for _, what in early if "certificate" in what] == authorities
 
 
 async def test_a_key_that_others_may_read_is_named(whole: Home) -> None:

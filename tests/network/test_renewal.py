@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from goldengrain.chaincode.protocol.accounts import account_of
+from goldengrain.gateway.errors import PassphraseMissing, PassphraseWrong
+from goldengrain.gateway.identity import credentials_from_msp
+from goldengrain.gateway.passphrases import FILE_VARIABLE, VARIABLE
 from goldengrain.gateway.wallet import Wallet
 from goldengrain.network.certificate_check import check_certificates
 from goldengrain.network.certificates import ATTRIBUTES_OID, VALIDITY
 from goldengrain.network.errors import CertificateUnusable, IdentityInvalid, IdentityNotFound, NetworkIncomplete
 from goldengrain.network.genesis import msp_config
 from goldengrain.network.home import Home
-from goldengrain.network.msp_folders import PASSWORD_VARIABLE, read_authorities, read_only_file
+from goldengrain.network.msp_folders import read_authorities, read_only_file
+from goldengrain.network.participation import participation
 from goldengrain.network.pki import issue_identity
 from goldengrain.network.profiles import add_to_wallet
-from goldengrain.network.renewal import encrypt, folder_of, renew, revoke
+from goldengrain.network.renewal import encrypt, folder_of, renew, renew_authorities, revoke
 from goldengrain.network.topology import Topology
 
 
@@ -120,14 +125,100 @@ def test_an_encrypted_authority_needs_its_password(
     key = home.organization(organization) / "ca" / "priv_sk"
     assert b"ENCRYPTED" in key.read_bytes()
     assert key.stat().st_mode & 0o077 == 0
-    for password in ("", "wrong"):
-        monkeypatch.setenv(PASSWORD_VARIABLE, password)
-        with pytest.raises(NetworkIncomplete, match=PASSWORD_VARIABLE):
-            issue_identity(home, organization, "alice")
-    monkeypatch.setenv(PASSWORD_VARIABLE, "first")
+    with pytest.raises(PassphraseMissing, match=f"ca/priv_sk is encrypted: set {VARIABLE}"):
+        issue_identity(home, organization, "alice")
+    monkeypatch.setenv(VARIABLE, "wrong")
+    with pytest.raises(PassphraseWrong, match=r"ca/priv_sk is encrypted by another passphrase"):
+        issue_identity(home, organization, "alice")
+    monkeypatch.setenv(VARIABLE, "first")
     issue_identity(home, organization, "alice")
     renew(home, organization, "alice")
     issue_identity(home, topology.organizations[1], "bob")  # whose authority is not encrypted
+
+
+def test_a_users_keys_are_encrypted_everywhere_and_stay_so_when_renewed(
+    home: Home, topology: Topology, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    organization = topology.organizations[0]
+    label = add_to_wallet(home, issue_identity(home, organization, "alice"))
+    account = account_of(organization.msp_id, Wallet(home.wallet).identity(label).certificate)
+    encrypt(home, organization, b"secret", "alice")
+    (tmp_path / "passphrase").write_text("secret\n")
+    folder = home.user(organization, "alice")
+    files = [folder / "msp" / "keystore" / "priv_sk", folder / "tls" / "client.key", home.wallet / f"{label}.id"]
+    for renewed in (False, True):
+        monkeypatch.setenv(FILE_VARIABLE, str(tmp_path / "passphrase"))
+        if renewed:
+            renew(home, organization, "alice")
+        assert all(b"ENCRYPTED PRIVATE KEY" in one.read_bytes() for one in files)
+        assert all(one.stat().st_mode & 0o077 == 0 for one in files)
+        found = Wallet(home.wallet).get(label)
+        assert account_of(found.identity.msp_id, found.identity.certificate) == account
+        assert credentials_from_msp(folder / "msp", organization.msp_id).identity == found.identity
+        monkeypatch.delenv(FILE_VARIABLE)
+        assert Wallet(home.wallet).is_encrypted(label)
+        with pytest.raises(PassphraseMissing, match=rf"the key of {label} is encrypted"):
+            Wallet(home.wallet).get(label)
+        with pytest.raises(PassphraseWrong, match="another passphrase"):
+            Wallet(home.wallet).get(label, b"wrong")
+    monkeypatch.setenv(FILE_VARIABLE, str(tmp_path / "none"))
+    with pytest.raises(PassphraseMissing, match="cannot be read"):
+        Wallet(home.wallet).get(label)
+    (tmp_path / "none").write_text("\n")
+    with pytest.raises(PassphraseMissing, match="no passphrase in its first line"):
+        Wallet(home.wallet).get(label)
+
+
+def test_a_nodes_keys_stay_plain_because_fabric_reads_them_so(home: Home, topology: Topology) -> None:
+    for owner, name in (
+        (topology.organizations[0], "peer0.org1.example.com"),
+        (topology.orderer, "orderer.example.com"),
+    ):
+        with pytest.raises(IdentityInvalid, match=r"Fabric's BCCSP reads a node's keys .*PKCS#11"):
+            encrypt(home, owner, b"secret", name)
+
+
+def test_an_orderers_admin_endpoint_is_called_with_an_encrypted_key(
+    home: Home, topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, orderer = next(topology.orderers())
+    encrypt(home, owner, b"secret", "Admin")
+    with pytest.raises(PassphraseMissing):
+        participation(home, owner, orderer)
+    monkeypatch.setenv(VARIABLE, "wrong")
+    with pytest.raises(PassphraseWrong):
+        participation(home, owner, orderer)
+    monkeypatch.setenv(VARIABLE, "secret")
+    assert participation(home, owner, orderer)
+
+
+def test_a_renewed_authority_is_the_same_and_began_when_the_old_one_did(home: Home, topology: Topology) -> None:
+    owner = topology.organizations[0]
+    folder = home.organization(owner)
+    before = read_authorities(folder, owner.domain)
+    leaf = _certificate(next((home.user(owner, "User1") / "msp" / "signcerts").iterdir()))
+    renew_authorities(home, topology, owner)
+    after = read_authorities(folder, owner.domain)
+    for old, new in ((before.identity, after.identity), (before.tls, after.tls)):
+        one, two = old.pair.certificate, new.pair.certificate
+        assert (one.subject, one.public_key(), one.not_valid_before_utc) == (
+            two.subject,
+            two.public_key(),
+            two.not_valid_before_utc,
+        )
+        assert one.serial_number != two.serial_number
+        assert one.not_valid_after_utc <= two.not_valid_after_utc
+        assert list(one.extensions) == list(two.extensions)
+        pem = new.pair.certificate_pem
+        assert one.public_bytes(Encoding.PEM) not in [
+            path.read_bytes() for path in home.path.rglob("*.*") if path.is_file()
+        ]
+        assert pem in [path.read_bytes() for path in home.path.rglob("*.*") if path.is_file()]
+    leaf.verify_directly_issued_by(after.identity.pair.certificate)
+    assert after.identity.pair.certificate_pem in msp_config(home, owner).config
+    check_certificates(home, topology)
+    profile = json.loads(home.connection_profile(topology.organizations[1]).read_text())
+    assert profile["peers"]["peer0.org1.example.com"]["tlsCACerts"]["pem"] == after.tls.pair.certificate_pem.decode()
 
 
 def test_a_node_is_not_started_with_a_certificate_that_nobody_accepts(home: Home, topology: Topology) -> None:
