@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from goldengrain.cli.errors import ContextUnknown, FileRefused
 from goldengrain.network.home import Home, OrganizationState, write_atomically
 
 CONTRACT = "golden-grain"
+_FILE = "contexts.json"
 CHANGEABLE = ("identity", "contract", "password_file")
 
 
@@ -46,8 +48,8 @@ class Contexts:
     """
 
     def __init__(self, home: Home) -> None:
-        self._file = home.path / "contexts.json"
-        self._stored = self._load()
+        self._file = home.path / _FILE
+        self._stored = _load(self._file)
         state = home.load_state()
         made = (_default(organization, state.channel) for organization in state.organizations)
         changed: dict[str, dict[str, Any]] = self._stored.get("changed", {})
@@ -80,18 +82,24 @@ class Contexts:
         write_atomically(self._file, json.dumps(self._stored, indent=2).encode())
         return chosen
 
-    def _load(self) -> dict[str, Any]:
-        try:
-            stored = json.loads(self._file.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise FileRefused(
-                f"{self._file} cannot be read ({error}); remove it to start with fresh contexts"
-            ) from error
-        if not isinstance(stored, dict):
-            raise FileRefused(f"{self._file} holds no contexts; remove it to start with fresh ones")
-        return stored
+
+def password_file(home: Home) -> Path | None:
+    """The file that the context in use names for its key's passphrase, in a folder whose network is down, too."""
+    stored = _load(home.path / _FILE)
+    found = stored.get("changed", {}).get(stored.get("current"), {}).get("password_file")
+    return Path(found) if found else None
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise FileRefused(f"{file} cannot be read ({error}); remove it to start with fresh contexts") from error
+    if not isinstance(stored, dict):
+        raise FileRefused(f"{file} holds no contexts; remove it to start with fresh ones")
+    return stored
 
 
 def _default(organization: OrganizationState, channel: str) -> Context:

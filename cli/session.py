@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from goldengrain.chaincode.protocol.clock import LedgerClock
-from goldengrain.cli.contexts import Context, Contexts
+from goldengrain.cli.contexts import Context, Contexts, password_file
 from goldengrain.cli.settings import settings
 from goldengrain.gateway import passphrases
 from goldengrain.gateway.connection import ConnectionProfile, Endpoint
@@ -64,9 +64,8 @@ def home_of(context: click.Context) -> Home:
 
 def _passphrase(home: Home, what: str) -> bytes | None:
     """A passphrase from the file of the context in use, or from the person at the terminal."""
-    file = Contexts(home).current.password_file if home.network_file.exists() else None
-    if file is not None:
-        return passphrases.read_passphrase(Path(file))
+    if file := password_file(home):
+        return passphrases.read_passphrase(file)
     if not sys.stdin.isatty():
         return None
     found = _typed.get(home.path) or str(click.prompt(f"passphrase of {what}", hide_input=True, err=True)).encode()
