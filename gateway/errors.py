@@ -248,6 +248,12 @@ class DeliverError(GatewayError):
         self.status = status
 
 
+class PeerBehind(DeliverError):
+    """A peer did not get a block in time that is known to be committed."""
+
+    code = "PEER_BEHIND"
+
+
 class BlockError(GatewayError):
     """A block (or a transaction in it) does not prove what it says."""
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fabric_protos.common import common_pb2
 from fabric_protos.peer import events_pb2
 
 from goldengrain.gateway.checkpoint import Checkpointer
 from goldengrain.gateway.contract import Contract
 from goldengrain.gateway.deliver import FILTERED, PRIVATE, WHOLE, BlockAndPrivateData, BlocksRequest
-from goldengrain.gateway.errors import DeliverError
+from goldengrain.gateway.errors import DeliverError, PeerBehind
 from goldengrain.gateway.events import ChaincodeEvent, ChaincodeEventsRequest
 from goldengrain.gateway.identity import Identity
 from goldengrain.gateway.positions import newest_number
@@ -28,6 +30,11 @@ class Network:
     def identity(self) -> Identity:
         """On whose behalf the gateway acts."""
         return self._session.identity
+
+    @property
+    def target(self) -> str:
+        """The address of the gateway peer in use."""
+        return self._session.peers.current.target
 
     def contract(self, chaincode: str, name: str = "") -> Contract:
         """Return a chaincode; ``name`` picks one of several contracts in it (its functions are ``name:function``)."""
@@ -98,6 +105,22 @@ class Network:
             async for block in blocks:
                 return block
         raise DeliverError(f"the peer sent no block {number} of {self.channel}")
+
+    async def reach(self, block: int, deadline: float | None = None) -> None:
+        """Wait until the peer in use has a block, such as one that another client was told of (``result.block``).
+
+        From then on it answers from a state with all that the block wrote. ``deadline`` is in seconds (None: the
+        gateway's for ``deliver``). Raises PeerBehind when it passes, and DeliverError.
+        """
+        seconds = self._session.deadlines.deliver if deadline is None else deadline
+        try:
+            async with asyncio.timeout(seconds), self.filtered_block_events(block) as blocks:
+                await anext(blocks)
+        except TimeoutError as error:
+            raise PeerBehind(
+                f"the peer at {self.target} has no block {block} of {self.channel} after {seconds:g} s; ask again "
+                "later, or another peer"
+            ) from error
 
     async def height(self) -> int:
         """How many blocks the peer has; the newest block's number is one less. Raises DeliverError."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
@@ -89,6 +90,8 @@ class EventStream(Generic[T]):
         self._broken_at: float | None = None
         self._next_try = 0.0
         self._closed = asyncio.Event()
+        self.listener: Callable[[str, T], None] | None = None
+        """Told the sending peer's address and each item before it is handed out. Internal to the package."""
 
     async def open(self) -> None:
         """Send the request, if it has not been sent. Raises EventsError, DeliverError."""
@@ -125,6 +128,8 @@ class EventStream(Generic[T]):
             self._source.passed(item)
             self._delivered = True
             self._works()
+            if self.listener is not None and self._peer is not None:
+                self.listener(self._peer.target, item)
             return item
 
     async def _open(self) -> None:

@@ -177,6 +177,8 @@ class Network(Blocking[aio_network.Network]):
     fetch_blocks = direct(aio_network.Network.fetch_blocks, Stream[common_pb2.Block])
     fetch_block = blocking(aio_network.Network.fetch_block)
     height = blocking(aio_network.Network.height)
+    reach = blocking(aio_network.Network.reach)
+    target = Attribute[str]()
 
 
 class Gateway(Blocking[aio_gateway.Gateway]):

@@ -28,8 +28,6 @@ from goldengrain.network.topology import Topology, default_topology
 
 PROVIDER_CREDITS = 200_000
 OTHERS_CREDITS = 20_000
-BEHIND_S = 30.0
-"""How long a peer may be behind another one, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Stage:
         """
         self.acknowledged.extend(committed)
         newest = max(one.block for one in committed)
-        await asyncio.gather(*(_wait_for_block(one, newest) for one in self.cast.admins))
+        await asyncio.gather(*(one.market.catch_up(newest) for one in self.cast.admins))
         return committed[-1].answer
 
     @property
@@ -94,16 +92,6 @@ def stage_topology(kind: str) -> Topology:
         replace(one, peers=tuple(replace(peer, config=window) for peer in one.peers)) for one in topology.organizations
     )
     return replace(topology, organizations=organizations)
-
-
-async def _wait_for_block(actor: Actor, number: int) -> None:
-    height = await actor.market.network.height()
-    if height > number:
-        return
-    async with actor.market.network.filtered_block_events(start_block=height) as blocks, asyncio.timeout(BEHIND_S):
-        async for block in blocks:
-            if block.number >= number:
-                return
 
 
 @asynccontextmanager

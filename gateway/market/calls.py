@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import combinations
 from typing import Any, TypeVar
 
 from goldengrain.chaincode.protocol import canonical
 from goldengrain.chaincode.protocol.accounts import Identity as AccountIdentity
-from goldengrain.chaincode.protocol.errors import MalformedInput
+from goldengrain.chaincode.protocol.errors import (
+    ChallengeNotFound,
+    MalformedInput,
+    OfferNotFound,
+    ProposalNotFound,
+    TaskNotFound,
+)
 from goldengrain.chaincode.protocol.policy import Policy
 from goldengrain.chaincode.protocol.requests import Command, Query
-from goldengrain.gateway.contract import Contract
-from goldengrain.gateway.errors import CommitError, EndorseError, MarketClientError
+from goldengrain.gateway.backoff import Backoff
+from goldengrain.gateway.contract import Contract, SubmitResult
+from goldengrain.gateway.errors import CommitError, EndorseError, EvaluateError, MarketClientError, TransactionError
 from goldengrain.gateway.identity import Identity
+from goldengrain.gateway.market.horizon import Horizon
 from goldengrain.gateway.market.refusals import named_refusals, refusal_of
 from goldengrain.gateway.market.views import PolicyView, read
 from goldengrain.gateway.network import Network
@@ -23,6 +32,12 @@ from goldengrain.gateway.transaction import Transaction
 
 MAX_ANSWER = 64 * 1024 * 1024  # bytes; a page of 100 collaterals stays below
 READ_CONFLICT_ATTEMPTS = 5
+PATIENCE_S = 2.0
+"""Seconds for which a call is repeated that a peer may refuse only because it is a block behind."""
+AWAITED = (TaskNotFound, OfferNotFound, ProposalNotFound, ChallengeNotFound)
+"""Refusals for want of something that others make and whose id nobody guesses: it may be on its way to this peer."""
+DIFFERENT_ANSWERS = "ProposalResponsePayloads do not match"
+"""What a gateway says whose endorsers have different blocks."""
 
 T = TypeVar("T")
 
@@ -41,8 +56,10 @@ class Committed:
 class Caller:
     """Calls the contract as one identity. The parts of ``Market`` share one."""
 
-    def __init__(self, network: Network, identity: Identity, contract: str) -> None:
+    def __init__(self, network: Network, identity: Identity, contract: str, patience_s: float = PATIENCE_S) -> None:
         self.network = network
+        self.horizon = Horizon(network)
+        self.patience_s = patience_s
         self.identity = identity
         self.contract_name = contract
         self.contract: Contract = network.contract(contract)
@@ -64,18 +81,34 @@ class Caller:
         that the winner left, and refuses or not by its rules. Raises the contract's refusal (ContractError), or the
         gateway's errors by stage.
         """
-        with named_refusals():
-            result = await self.contract.submit(
+
+        async def submitted() -> SubmitResult:
+            return await self.contract.submit(
                 *command.to_args(), endorsing_organizations=endorsing_organizations, attempts=attempts
             )
+
+        result = await self._patiently(submitted, partial(self._endorser_is_behind, command, endorsing_organizations))
+        self.horizon.told(result.block)
         answer = _parsed(result.payload, command.function()) if result.payload else {}
         return Committed(command.function(), result.transaction_id, result.block, result.code, answer)
 
-    async def ask(self, query: Query) -> dict[str, Any]:
-        """Evaluate a query and return its answer. Raises the contract's refusal, or EvaluateError."""
-        with named_refusals():
+    async def ask(self, query: Query, *, patient: bool = True) -> dict[str, Any]:
+        """Evaluate a query and return its answer. Raises the contract's refusal, or EvaluateError.
+
+        ``patient``: whether to wait a little for what is not there.
+        """
+
+        async def answered() -> bytes:
             payload = await self.contract.evaluate(*query.to_args())
-        return _parsed(payload, query.function())
+            while not self.horizon.reached:  # another peer has taken over
+                await self.horizon.reach()
+                payload = await self.contract.evaluate(*query.to_args())
+            return payload
+
+        async def is_awaited(error: TransactionError) -> bool:
+            return patient and isinstance(refusal_of(error), AWAITED)
+
+        return _parsed(await self._patiently(answered, is_awaited), query.function())
 
     async def pages(self, page: Callable[[str], Query]) -> AsyncIterator[dict[str, Any]]:
         """Yield the items of all pages; ``page`` makes the query for a bookmark."""
@@ -96,9 +129,48 @@ class Caller:
 
     async def endorse(self, query: Query, organizations: Sequence[str]) -> Transaction:
         """Have peers of exactly these organisations endorse a call, without submitting it."""
+
+        async def endorsed() -> Transaction:
+            return await self.contract.propose(*query.to_args(), endorsing_organizations=organizations).endorse()
+
+        return await self._patiently(endorsed, partial(self._endorser_is_behind, query, organizations))
+
+    async def _patiently(
+        self, attempt: Callable[[], Awaitable[T]], is_behind: Callable[[TransactionError], Awaitable[bool]]
+    ) -> T:
+        """Attempt something, and again for some seconds while ``is_behind`` says that a peer is the reason."""
+        loop, backoff = asyncio.get_running_loop(), Backoff(0.05, 0.5)
+        end = loop.time() + self.patience_s
         with named_refusals():
-            proposal = self.contract.propose(*query.to_args(), endorsing_organizations=organizations)
-            return await proposal.endorse()
+            while True:
+                await self.horizon.reach()
+                try:
+                    return await attempt()
+                except TransactionError as error:
+                    pause = backoff.pause()
+                    if loop.time() + pause > end or not await is_behind(error):
+                        raise
+                await asyncio.sleep(pause)
+
+    async def _endorser_is_behind(
+        self, call: Command | Query, organizations: Sequence[str], error: TransactionError
+    ) -> bool:
+        """Whether an endorser refuses only since it hasn't got a block yet that the gateway's own peer has.
+
+        The latter is asked what it makes of the call; nothing was sent to the orderer.
+        """
+        refusal = refusal_of(error)
+        if not isinstance(error, EndorseError) or refusal is None:
+            return isinstance(error, EndorseError) and DIFFERENT_ANSWERS in str(error)
+        if isinstance(refusal, AWAITED):
+            return True
+        if all(one.msp_id == self.identity.msp_id for one in error.details):
+            return False
+        try:
+            await self.contract.evaluate(*call.to_args(), target_organizations=organizations)
+        except EvaluateError:
+            return False
+        return True
 
 
 async def with_some_of(organizations: Sequence[str], count: int, attempt: Callable[[Sequence[str]], Awaitable[T]]) -> T:

@@ -14,7 +14,7 @@ from goldengrain.gateway.checkpoint import Checkpointer
 from goldengrain.gateway.errors import MarketClientError
 from goldengrain.gateway.events import ChaincodeEvent
 from goldengrain.gateway.market.announcements import Announcement
-from goldengrain.gateway.market.calls import Caller, Committed
+from goldengrain.gateway.market.calls import PATIENCE_S, Caller, Committed
 from goldengrain.gateway.market.coins import Purse
 from goldengrain.gateway.market.consortium import Consortium
 from goldengrain.gateway.market.credits import Credits, Supply
@@ -33,8 +33,9 @@ _SUPPLY_ATTEMPTS = 5
 class Market:
     """The market's contract on one channel, as one identity sees it."""
 
-    def __init__(self, network: Network, contract: str = CONTRACT) -> None:
-        self._caller = Caller(network, network.identity, contract)
+    def __init__(self, network: Network, contract: str = CONTRACT, patience_s: float = PATIENCE_S) -> None:
+        """``patience_s``: for how long what is refused is tried again where a peer may only be behind (ADR 82)."""
+        self._caller = Caller(network, network.identity, contract, patience_s)
         purse = Purse(self._caller)
         self.network = network
         self.consortium = Consortium(self._caller)
@@ -52,6 +53,19 @@ class Market:
     def contract(self) -> str:
         """The contract's name."""
         return self._caller.contract_name
+
+    @property
+    def block(self) -> int:
+        """The newest block that this client was told of, for another one's ``catch_up``; -1 before there is any."""
+        return self._caller.horizon.block
+
+    async def catch_up(self, block: int) -> None:
+        """Wait until the peer in use has a block, and from now on take no answer from a peer without it.
+
+        For what another client has done: ``await mine.catch_up(theirs.block)``. Raises PeerBehind, DeliverError.
+        """
+        self._caller.horizon.require(block)
+        await self._caller.horizon.reach()
 
     def task(self, task: bytes) -> TaskHandle:
         """Return a task by its id, to act on it; nothing is asked yet."""
@@ -76,7 +90,9 @@ class Market:
 
         A ``checkpoint`` that has recorded something overrides ``start_block``.
         """
-        return self.network.chaincode_events(self.contract, start_block, checkpoint)
+        stream = self.network.chaincode_events(self.contract, start_block, checkpoint)
+        stream.listener = self._caller.horizon.heard
+        return stream
 
     async def announcements(
         self, start_block: int | None = None, checkpoint: Checkpointer | None = None

@@ -176,7 +176,7 @@ class Offers:
         Looks at the ledger whenever the contract announces something about the offer. An offer that is not there yet
         is waited for too. Raises WaitTimeout after ``timeout`` seconds.
         """
-        return await wait_for_state(self._caller, partial(self.get, offer), offer, states, timeout)
+        return await wait_for_state(self._caller, partial(self._look, offer), offer, states, timeout)
 
     async def listing(
         self, task: bytes | None = None, developer: bytes | None = None, state: OfferState | None = None
@@ -189,6 +189,9 @@ class Offers:
         """Yield the offers that wait for an enclave, or those that this one may claim. Raises EnclaveNotFound."""
         async for item in self._caller.pages(lambda mark: ListOpenJobs(enclave, bookmark=mark)):
             yield read(OfferView, item)
+
+    async def _look(self, offer: bytes) -> OfferView:
+        return read(OfferView, await self._caller.ask(GetOffer(offer), patient=False))
 
     def _own_first(self, organizations: Iterable[str]) -> list[str]:
         """Put the caller's own organisation first: its peer is the gateway, and is up if anything works."""

@@ -19,7 +19,7 @@ from goldengrain.gateway.market import enclaves as aio_enclaves
 from goldengrain.gateway.market import handles as aio_handles
 from goldengrain.gateway.market import offers as aio_offers
 from goldengrain.gateway.market import tasks as aio_tasks
-from goldengrain.gateway.market.calls import Committed
+from goldengrain.gateway.market.calls import PATIENCE_S, Committed
 from goldengrain.gateway.network import Network as AioNetwork
 
 
@@ -150,6 +150,8 @@ class Market(Blocking[aio_client.Market]):
     account = Attribute[bytes]()
     contract = Attribute[str]()
     network = Attribute[sync.Network](sync.Network)
+    block = Attribute[int]()
+    catch_up = blocking(aio_client.Market.catch_up)
     consortium = Attribute[Consortium](Consortium)
     credits = Attribute[Credits](Credits)
     enclaves = Attribute[Enclaves](Enclaves)
@@ -164,7 +166,7 @@ class Market(Blocking[aio_client.Market]):
     offer = direct(aio_client.Market.offer, OfferHandle)
 
     @classmethod
-    def on(cls, network: sync.Network, contract: str = aio_client.CONTRACT) -> Market:
+    def on(cls, network: sync.Network, contract: str = aio_client.CONTRACT, patience_s: float = PATIENCE_S) -> Market:
         """Return the market on a channel."""
         inner: AioNetwork = network.asynchronous
-        return cls(LOOP.call(lambda: aio_client.Market(inner, contract)))
+        return cls(LOOP.call(lambda: aio_client.Market(inner, contract, patience_s)))

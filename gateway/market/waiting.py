@@ -31,6 +31,7 @@ async def wait_for_state(
     deadline = time.monotonic() + seconds
     network = caller.network
     async with network.chaincode_events(caller.contract_name, await network.height()) as events:
+        events.listener = caller.horizon.heard
         while True:
             view = await _look(get)
             if view is not None and view.state in states:

@@ -171,7 +171,7 @@ async def stage() -> AsyncIterator[Stage]:
 
         async def market(who: Credentials) -> Market:
             gateway = Gateway.connect(endpoint, who.identity, who.signer, clock=clock, deadlines=deadlines)
-            return Market((await stack.enter_async_context(gateway)).network(CHANNEL))
+            return Market((await stack.enter_async_context(gateway)).network(CHANNEL), patience_s=0.0)
 
         markets = {one.msp_id: await market(one.user) for one in ledger.members}
         admins = {one.msp_id: await market(one.ca.credentials(one.msp_id, "Admin", "admin")) for one in ledger.members}
