@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
+
 import grpc
 import grpc.aio
 
 from goldengrain.gateway.connection import Endpoint
+from goldengrain.wire import Caller
+from goldengrain.wire.tls import client_context
 
 MAX_MESSAGE = 100 * 1024 * 1024  # bytes; Fabric's own limit for peers and orderers
 KEEPALIVE_S = 75.0
@@ -40,3 +46,26 @@ def open_channel(endpoint: Endpoint, keepalive_s: float = KEEPALIVE_S) -> grpc.a
         options.append(("grpc.ssl_target_name_override", endpoint.server_name))
     credentials = grpc.ssl_channel_credentials(endpoint.tls_root, endpoint.client_key, endpoint.client_certificate)
     return grpc.aio.secure_channel(endpoint.address, credentials, options)
+
+
+def open_caller(endpoint: Endpoint, keepalive_s: float = KEEPALIVE_S) -> Caller | None:
+    """Return what makes unary calls to an endpoint, cheaper than a channel does; it connects on first use.
+
+    None where only gRPC's library gets there: through a proxy that the environment names, or by a name of its own
+    kind (``unix:``, ``xds:``).
+    """
+    host, port = _host_and_port(endpoint.address)
+    proxied = any(os.environ.get(name) for name in ("grpc_proxy", "https_proxy", "http_proxy"))
+    if not host or (proxied and not proxy_bypass(host)):
+        return None
+    root = endpoint.tls_root
+    tls = None if root is None else lambda: client_context(root, endpoint.client_certificate, endpoint.client_key)
+    return Caller(host, port, tls, server_name=endpoint.server_name, keepalive_s=keepalive_s)
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{address}")
+        return (parts.hostname or "", parts.port) if parts.port else ("", 0)
+    except ValueError:
+        return "", 0

@@ -26,7 +26,7 @@ from fabric_protos.gateway import gateway_pb2
 from fabric_protos.peer import events_pb2
 
 from goldengrain.gateway.backoff import Reconnect
-from goldengrain.gateway.channel import KEEPALIVE_S, open_channel
+from goldengrain.gateway.channel import KEEPALIVE_S, open_caller, open_channel
 from goldengrain.gateway.clock import Clock, SystemClock
 from goldengrain.gateway.connection import Endpoint
 from goldengrain.gateway.contract import Contract
@@ -84,9 +84,13 @@ class Gateway:
         ``keepalive_s`` the seconds after which a silent connection is tried (Fabric's peers take 60 or more).
         """
         endpoints = _endpoints(endpoint, tls_root)
-        opened = [channel] if channel is not None else [open_channel(one, keepalive_s) for one in endpoints]
+        if channel is not None:
+            (only,) = endpoints
+            peers = [Peer(channel, only.address)]
+        else:
+            peers = [_peer(one, keepalive_s) for one in endpoints]
         session = Session(
-            Peers([Peer(one, where.address) for one, where in zip(opened, endpoints, strict=True)]),
+            Peers(peers),
             identity,
             signer,
             clock or SystemClock(),
@@ -170,6 +174,10 @@ class Gateway:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _peer(endpoint: Endpoint, keepalive_s: float) -> Peer:
+    return Peer(open_channel(endpoint, keepalive_s), endpoint.address, open_caller(endpoint, keepalive_s))
 
 
 def _endpoints(

@@ -6,29 +6,69 @@ it what was committed. The one in use stays in use until it fails.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 import grpc
 import grpc.aio
 from fabric_protos.common import common_pb2
 from fabric_protos.gateway import gateway_pb2
 from fabric_protos.peer import events_pb2
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
+
+from goldengrain.wire import Caller, CallFailed
 
 Q = TypeVar("Q", bound=Message)
+Q_contra = TypeVar("Q_contra", bound=Message, contravariant=True)
 A = TypeVar("A", bound=Message)
+A_co = TypeVar("A_co", bound=Message, covariant=True)
 
-Unary = grpc.aio.UnaryUnaryMultiCallable
 _GATEWAY = "/gateway.Gateway/"
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class Unary(Protocol[Q_contra, A_co]):
+    """An RPC with one request and one answer, whichever way it is carried. Raises ``grpc.aio.AioRpcError``."""
+
+    def __call__(self, request: Q_contra, *, timeout: float) -> Awaitable[A_co]:
+        """Make the call; ``timeout`` in seconds."""
+        ...
+
+
+class _WireCall(Generic[Q, A]):
+    """An RPC over the package's own connection (ADR 80)."""
+
+    def __init__(self, caller: Caller, path: str, answer: type[A]) -> None:
+        self._caller = caller
+        self._path = path
+        self._answer = answer
+
+    async def __call__(self, request: Q, *, timeout: float) -> A:  # noqa: ASYNC109 - gRPC's own calls have it so
+        try:
+            return self._answer.FromString(await self._caller.call(self._path, request.SerializeToString(), timeout))
+        except CallFailed as failed:
+            code = _CODES.get(failed.status, grpc.StatusCode.UNKNOWN)
+            raise _rpc_error(code, failed.message, failed.trailers) from failed
+        except DecodeError as error:
+            raise _rpc_error(grpc.StatusCode.INTERNAL, f"malformed answer: {error}") from error
+
+
+def _rpc_error(
+    code: grpc.StatusCode, message: str, trailers: Sequence[tuple[str, str | bytes]] = ()
+) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*trailers), message)
 
 
 class Peer:
-    """One gateway peer: its address (``target``), its open channel, its RPCs."""
+    """One gateway peer: its address (``target``), its open channel, its RPCs.
 
-    def __init__(self, channel: grpc.aio.Channel, target: str) -> None:
+    RPCs with one answer go through ``caller`` where there is one; it costs a fraction of the channel's processor time.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, target: str, caller: Caller | None = None) -> None:
         self.channel = channel
         self.target = target
+        self._caller = caller
         self.evaluate = self._unary("Evaluate", gateway_pb2.EvaluateRequest, gateway_pb2.EvaluateResponse)
         self.endorse = self._unary("Endorse", gateway_pb2.EndorseRequest, gateway_pb2.EndorseResponse)
         self.submit = self._unary("Submit", gateway_pb2.SubmitRequest, gateway_pb2.SubmitResponse)
@@ -42,9 +82,17 @@ class Peer:
         )
 
     def _unary(self, name: str, request: type[Q], response: type[A]) -> Unary[Q, A]:
+        if self._caller is not None:
+            return _WireCall(self._caller, _GATEWAY + name, response)
         return self.channel.unary_unary(
             _GATEWAY + name, request_serializer=request.SerializeToString, response_deserializer=response.FromString
         )
+
+    async def close(self) -> None:
+        """Close the connections; running calls are cancelled."""
+        if self._caller is not None:
+            await self._caller.close()
+        await self.channel.close()
 
     async def reachable(self) -> bool:
         """Connect, and say whether that worked; takes as long as one attempt to connect may take."""
@@ -92,4 +140,4 @@ class Peers:
     async def close(self) -> None:
         """Close all connections; running calls are cancelled."""
         for peer in self._peers:
-            await peer.channel.close()
+            await peer.close()

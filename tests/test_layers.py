@@ -15,7 +15,7 @@ WIRE = "goldengrain.wire"
 ALLOWED = {
     "chaincode": {"goldengrain.chaincode", WIRE},
     "enclave": {"goldengrain.enclave", PROTOCOL},
-    "gateway": {"goldengrain.gateway", PROTOCOL},
+    "gateway": {"goldengrain.gateway", PROTOCOL, WIRE},
     "network": {"goldengrain.network", "goldengrain.gateway", PROTOCOL, WIRE},
     "wire": {WIRE},
     "cli": {"goldengrain.cli", "goldengrain.network", "goldengrain.gateway", "goldengrain.enclave", PROTOCOL},

@@ -9,12 +9,24 @@ adds to it (gRPC over HTTP2, the protocol's specification), and it interoperates
     stream.send(b"…")
     async for message in stream: …
 
-`StreamServer` is the other side. Messages are bytes: whoever uses a stream knows their types.
+`StreamServer` is the other side. `Caller` makes unary calls at a fraction of what gRPC's library takes for one (ADR
+0080). Messages are bytes: whoever uses a stream knows their types.
 """
 
+from goldengrain.wire.calls import Caller
 from goldengrain.wire.client import open_stream
-from goldengrain.wire.errors import Status, StreamFailed, WireError
+from goldengrain.wire.errors import CallFailed, Status, StreamFailed, WireError
 from goldengrain.wire.server import StreamServer
 from goldengrain.wire.stream import MAX_MESSAGE_BYTES, Stream
 
-__all__ = ["MAX_MESSAGE_BYTES", "Status", "Stream", "StreamFailed", "StreamServer", "WireError", "open_stream"]
+__all__ = [
+    "MAX_MESSAGE_BYTES",
+    "CallFailed",
+    "Caller",
+    "Status",
+    "Stream",
+    "StreamFailed",
+    "StreamServer",
+    "WireError",
+    "open_stream",
+]

@@ -12,6 +12,7 @@ class Status(IntEnum):
     CANCELLED = 1
     UNKNOWN = 2
     DEADLINE_EXCEEDED = 4
+    PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
     UNIMPLEMENTED = 12
     INTERNAL = 13
@@ -30,6 +31,29 @@ class StreamFailed(WireError):
         super().__init__(f"{_name(status)}: {message}")
         self.status = status
         self.message = message
+
+
+class CallFailed(StreamFailed):
+    """A call that was not answered well: the server's status and trailers, or what became of the connection.
+
+    `unprocessed`: the server has surely not begun with it, so that making it again does nothing twice.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        trailers: tuple[tuple[str, str | bytes], ...] = (),
+        *,
+        unprocessed: bool = False,
+    ) -> None:
+        super().__init__(status, message)
+        self.trailers = trailers
+        self.unprocessed = unprocessed
+
+    def copy(self, *, unprocessed: bool = False) -> CallFailed:
+        """Return the same for another call: each raises its own."""
+        return CallFailed(self.status, self.message, self.trailers, unprocessed=unprocessed)
 
 
 def _name(status: int) -> str:

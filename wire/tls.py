@@ -26,12 +26,15 @@ def server_context(certificate: bytes, key: bytes, client_root: bytes | None = N
 def client_context(root: bytes, certificate: bytes | None = None, key: bytes | None = None) -> ssl.SSLContext:
     """Return a client's context: it trusts `root`, and shows its own certificate where one is given.
 
+    `root` may be an intermediate authority, as it may be for gRPC's libraries.
+
     Raises:
         ssl.SSLError, ValueError: not PEM, or a key that is another certificate's.
 
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=root.decode("ascii"))
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_TRUSTED_FIRST
     if certificate is not None and key is not None:
         _load_pair(context, certificate, key)
     return _common(context)
