@@ -18,9 +18,10 @@ import asyncio
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import BinaryIO, cast
 
 from goldengrain.chaincode.protocol import digests, sealing, stream
 from goldengrain.chaincode.protocol.clock import LedgerClock
@@ -32,17 +33,21 @@ from goldengrain.chaincode.protocol.sealing import PrivateKey
 from goldengrain.chaincode.protocol.tables import OfferState
 from goldengrain.chaincode.protocol.task import Award, DatasetDigests, PriceSchedule
 from goldengrain.cli import secret_files
-from goldengrain.cli.errors import CheckFailed, ExtraMissing, FileRefused, NoEnclave, SecretMissing
+from goldengrain.cli.errors import CheckFailed, FileRefused, NoEnclave, SecretMissing
 from goldengrain.cli.roster import fit_enclaves
 from goldengrain.cli.stores import Stores
+from goldengrain.cli.testsets import Progress as TestSetProgress
 from goldengrain.cli.testsets import TestSet
 from goldengrain.cli.timing import require_time
 from goldengrain.gateway.market import Committed, Market
 from goldengrain.gateway.market.views import EnclaveView, OfferView
-from goldengrain.gateway.store import ContentStore, Progress
+from goldengrain.gateway.store import Blob, ContentStore, Progress
+from goldengrain.gateway.store.base import chunks_of, counted
 from goldengrain.network.home import Home
 
 TASKS, BOUGHT = "tasks", "bought"
+NO_DIGESTS = DatasetDigests(bytes(32), bytes(32), bytes(32))
+"""Of a test set that is not encrypted yet."""
 SCHEDULE = PriceSchedule.of((800_000, 1_000), (950_000, 5_000))
 
 
@@ -103,9 +108,16 @@ class BoughtModel:
 
 
 async def open_task(
-    market: Market, home: Home, stores: Stores, test_set: TestSet, terms: TaskTerms | None = None
+    market: Market,
+    home: Home,
+    stores: Stores,
+    test_set: TestSet,
+    terms: TaskTerms | None = None,
+    progress: TestSetProgress | None = None,
 ) -> OpenedTask:
     """Encrypt a test set, seal its key to every enclave that may work, and open a task; budget and bond are paid.
+
+    Memory holds pieces of the test set, whatever its size; ``progress`` is told bytes done, and of how many.
 
     Raises:
         NoEnclave: where no registered enclave may work.
@@ -121,12 +133,13 @@ async def open_task(
         raise NoEnclave("no enclave is registered that may work; operators start one with `goldengrain enclave run`")
     store = stores.of(market.network.identity.msp_id)
     private, key = PrivateKey.generate(), stream.generate_key()
-    ciphertext = stream.encrypt(key, test_set.container)
-    dataset = DatasetDigests(digests.sha256(ciphertext), digests.sha256(test_set.container), digests.sha256(key))
-    draft = _opening(test_set, terms, policy, now, private.public, dataset)
-    task = await market.tasks.preview(draft)
-    task.validate(policy, now)
-    blob = store.put_bytes(ciphertext)
+    draft = _opening(test_set, terms, policy, now, private.public, NO_DIGESTS)
+    (await market.tasks.preview(draft)).validate(policy, now)  # before the work
+    with tempfile.TemporaryFile(dir=secret_files.private_folder(home)) as sealed:
+        dataset = await asyncio.to_thread(_encrypt, key, test_set.file, sealed, progress)
+        draft = replace(draft, dataset=dataset)
+        task = await market.tasks.preview(draft)
+        blob = await asyncio.to_thread(_store, store, sealed, dataset.ciphertext, progress)
     opening = replace(draft, dataset_envelopes=_seal_to(store, enclaves, key, task.id))
     secret = {
         "task": task.id.hex(),
@@ -150,6 +163,31 @@ async def open_task(
     return OpenedTask(
         task.id, opened.committed, task.budget, task.audit_bond, tuple(one.id for one in enclaves), simulated
     )
+
+
+def _encrypt(key: bytes, container: BinaryIO, sealed: BinaryIO, progress: TestSetProgress | None) -> DatasetDigests:
+    """Encrypt a container into a file, hashed as it is read."""
+    size = container.seek(0, os.SEEK_END)
+    container.seek(0)
+    plain = hashlib.sha256()
+
+    def read(limit: int) -> bytes:
+        data = container.read(limit)
+        plain.update(data)
+        if progress is not None:
+            progress(container.tell(), 2 * size)
+        return data
+
+    source = cast(BinaryIO, SimpleNamespace(read=read))
+    written = stream.encrypt_file(key, source, sealed)
+    return DatasetDigests(written.digest, plain.digest(), digests.sha256(key))
+
+
+def _store(store: ContentStore, sealed: BinaryIO, digest: bytes, progress: TestSetProgress | None) -> Blob:
+    """Put the ciphertext into a store; half of the work is done before."""
+    size = sealed.seek(0, os.SEEK_END)
+    sealed.seek(0)
+    return store.put(counted(chunks_of(sealed), progress and (lambda done: progress(size + done, 2 * size))), digest)
 
 
 def _opening(
@@ -196,7 +234,7 @@ async def shut(market: Market, home: Home, task: bytes) -> Committed:
 
 async def open_dataset(market: Market, home: Home, task: bytes) -> Committed:
     """Publish the test set's key, between B + G and A: the audit bond comes back."""
-    secret = _task_secret(home, task)
+    secret = task_secret(home, task)
     view = await market.tasks.get(task)
     now = LedgerClock(home.clock_file).now()
     require_time(now, view.task.last_opening, view.task.terms.window, "A, the last opening,")
@@ -229,7 +267,7 @@ def _fetch(source: ContentStore, own: ContentStore, view: OfferView, progress: P
     """Copy an offer's ciphertext and its envelopes, verified; returns the ciphertext's size."""
     order = view.order
     with source.open(order.ciphertext, order.size) as reader:
-        blob = own.put(_counted(reader, progress), order.ciphertext)
+        blob = own.put(counted(reader, progress), order.ciphertext)
     if blob.size != order.size:
         raise CheckFailed(f"the ciphertext has {blob.size:,} bytes, the offer says {order.size:,}: no receipt")
     for envelope in view.envelopes:
@@ -237,15 +275,6 @@ def _fetch(source: ContentStore, own: ContentStore, view: OfferView, progress: P
             with source.open(envelope.digest, sealing.MODEL_ENVELOPE) as reader:
                 own.put(reader, envelope.digest)
     return blob.size
-
-
-def _counted(chunks: Iterable[bytes], progress: Progress | None) -> Iterator[bytes]:
-    done = 0
-    for chunk in chunks:
-        yield chunk
-        done += len(chunk)
-        if progress is not None:
-            progress(done)
 
 
 async def unlock(market: Market, home: Home, stores: Stores, offer: bytes, out: Path) -> BoughtModel:
@@ -279,7 +308,7 @@ def _bought_key(home: Home, view: OfferView) -> bytes:
         stored = secret_files.read(home, BOUGHT, view.id, f"the key of the acknowledged offer {view.id.hex()}")
         key = bytes.fromhex(stored["key"])
     else:
-        private = _task_secret(home, order.task).private_key
+        private = task_secret(home, order.task).private_key
         key = sealing.unlock_key(private, lock.locked, lock.secret, order.digest(), lock.enclave)
     if digests.key_check(key) != order.key_check:
         raise KeyCheckMismatch("the unlocked key is not the one that the offer commits to")
@@ -323,47 +352,18 @@ async def acknowledge(market: Market, home: Home, offer: bytes) -> Committed:
     return await market.offers.acknowledge(offer)
 
 
-async def test_set_of(market: Market, home: Home, stores: Stores, task: bytes) -> bytes:
-    """The container of a task's hidden test set, decrypted for its provider."""
-    secret = _task_secret(home, task)
-    wanted = (await market.tasks.get(task)).task.dataset
-    ciphertext = stores.holding(wanted.ciphertext, [market.network.identity.msp_id]).read(wanted.ciphertext)
-    container = bytes(stream.decrypt(secret.dataset_key, ciphertext))
-    if hashlib.sha256(container).digest() != wanted.plaintext:
-        raise CheckFailed("the decrypted test set is not the task's")
-    return container
-
-
-async def evaluate(market: Market, home: Home, stores: Stores, task: bytes, model: bytes) -> int:
-    """Score a bought model's plaintext on the provider's own test set, as the enclave does (ppm, floored to eta).
-
-    Raises:
-        ExtraMissing: without the extra ``enclave``.
-        ModelRefused: where the enclave would refuse it.
-
-    """
-    found = (await market.tasks.get(task)).task
-    container = await test_set_of(market, home, stores, task)
-    return _evaluator()(model, container, found.spec, found.eta)
-
-
-def _evaluator() -> Callable[..., int]:
-    try:
-        from goldengrain.enclave.evaluate import evaluate as evaluator
-    except ImportError as error:
-        raise ExtraMissing(f"evaluating needs {error.name}: pip install 'goldengrain[enclave]'") from error
-    return evaluator
-
-
 @dataclass(frozen=True, repr=False)
-class _TaskSecret:
+class TaskSecret:
+    """A provider's: what models are sealed to, and the key of its test set."""
+
     private_key: PrivateKey
     dataset_key: bytes
 
 
-def _task_secret(home: Home, task: bytes) -> _TaskSecret:
+def task_secret(home: Home, task: bytes) -> TaskSecret:
+    """Read what a task was opened with. Raises SecretMissing where it was not opened from this folder."""
     value = secret_files.read(home, TASKS, task, f"the provider's key of the task {task.hex()}")
     try:
-        return _TaskSecret(PrivateKey(bytes.fromhex(value["private_key"])), bytes.fromhex(value["dataset_key"]))
+        return TaskSecret(PrivateKey(bytes.fromhex(value["private_key"])), bytes.fromhex(value["dataset_key"]))
     except (KeyError, TypeError, ValueError) as error:
         raise SecretMissing(f"{secret_files.path_of(home, TASKS, task)} is damaged: {error!r}") from error

@@ -13,6 +13,7 @@ import click
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.errors import ExtraMissing, FileRefused
 from goldengrain.cli.output import console, emit, table
+from goldengrain.cli.progress import byte_progress
 
 if TYPE_CHECKING:
     from goldengrain.enclave.dataset import Head
@@ -55,10 +56,12 @@ def pack(
         from goldengrain.enclave.models.converters import open_source, write_container
     except ImportError as error:
         raise ExtraMissing(f"making test sets needs {error.name}: pip install 'goldengrain[enclave,models]'") from error
-    with console(context).status(f"packing {source}"):
+    with console(context).status(f"reading {source}"):
         opened = open_source(source, label=label, image_size=_size(size), gray=gray)
-        with _written(out) as sink:
-            head = write_container(opened, sink, name=name or source.stem[:128])
+        name = name or source.stem[:128]
+        total = opened.head(name).total
+    with byte_progress(context, f"packing {source}", total) as progress, _written(out) as sink:
+        head = write_container(opened, sink, name=name, progress=progress)
     value = _value(out, head) | {"classes": list(opened.names)}
     rows = [*_rows(value), *([("classes", ", ".join(opened.names))] if opened.names else [])]
     emit(context, value, [table("Test set", ("", ""), rows), f"next: goldengrain task open --dataset {out} …"])

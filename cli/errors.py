@@ -67,6 +67,12 @@ class SecretMissing(CommandLineError):
     code = "SECRET_MISSING"
 
 
+class DatasetHidden(CommandLineError):
+    """A test set that only its provider can read, until it is open."""
+
+    code = "DATASET_HIDDEN"
+
+
 class StoreUnknown(CommandLineError):
     """The content store of an organisation is not at hand."""
 

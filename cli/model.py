@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +15,18 @@ from goldengrain.chaincode.protocol.errors import MalformedInput
 from goldengrain.chaincode.protocol.offer import DEFAULT_CHUNK, MAX_CHUNK, MIN_CHUNK
 from goldengrain.chaincode.protocol.policy import TrustBundle
 from goldengrain.chaincode.protocol.task import BenchmarkSpec, Metric
-from goldengrain.cli import buying, packing, secret_files, selling
+from goldengrain.cli import buying, evaluating, packing, secret_files, selling
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.errors import CheckFailed, ExtraMissing, FileRefused
+from goldengrain.cli.files import read_file
 from goldengrain.cli.founding import bundle_file
 from goldengrain.cli.inspection import Inspected, inspect_model
 from goldengrain.cli.market_session import MarketSession, account_from, market_session, short
 from goldengrain.cli.output import console, emit, table
-from goldengrain.cli.progress import byte_progress
+from goldengrain.cli.progress import byte_progress, share_progress
 from goldengrain.cli.session import home_of
 from goldengrain.cli.task import SIMULATED
-from goldengrain.cli.testsets import INPUT, TestSet, load_test_set
+from goldengrain.cli.testsets import INPUT, TestSet, load_test_set, loss_text
 from goldengrain.enclave.provenance import Provenance
 from goldengrain.enclave.provenance import verify as check_provenance
 from goldengrain.gateway.market.provenance import collect
@@ -32,7 +35,6 @@ from goldengrain.network.home import write_atomically
 
 AMOUNT = click.IntRange(0, 2**63 - 1)
 MODEL_FILE = click.Path(path_type=Path, dir_okay=False)
-MAX_FILE = 4 * 1024**3
 ARCHITECTURES = ("mlp", "lenet", "resnet-8", "resnet-18")
 
 
@@ -68,7 +70,7 @@ async def seal(
     The ciphertext goes into your organisation's content store; nothing is sent to the ledger. Key and secret are kept
     under `secrets/offers` of the home folder: without them you are not paid.
     """
-    data = _read(file)
+    data = read_file(file)
     home = home_of(context)
     paid = account_from(home, payout) if payout else None
     terms = selling.SealTerms(reserve, bond, paid, attempt, chunk_size, provider_may_operate)
@@ -120,7 +122,7 @@ async def open_model(
         identifier = await opened.offer_id(offer)
         with console(context).status("unlocking and decrypting"):
             bought = await buying.unlock(opened.market, opened.home, opened.stores, identifier, out)
-        score = await _evaluated(opened, identifier, out, bought.score) if evaluate else None
+        score = await _evaluated(context, opened, identifier, out, bought.score) if evaluate else None
         done = None if keep_on_ledger else await _acknowledge(opened, identifier)
     value = {
         "offer": identifier.hex(),
@@ -177,9 +179,17 @@ async def pack(context: click.Context, source: str, out: Path, task: str | None,
         not options["no_softmax"],
     )
     metric = spec.metric if spec else Metric(options["metric"]) if options["metric"] else None
-    with console(context).status(f"packing {source}"):
-        own = _own_data(options["data"], metric, spec, options["scale"], shape)
-        made = packing.pack(source, shape, own, spec, weights=options["weights"], wilson=options["wilson"])
+    with (
+        _own_data(options["data"], metric, spec, options["scale"], shape) as own,
+        share_progress(context, f"packing {source}") as progress,
+    ):
+        made = await asyncio.to_thread(
+            packing.pack,
+            *(source, shape, own, spec),
+            weights=options["weights"],
+            wilson=options["wilson"],
+            progress=progress,
+        )
         write_atomically(out, made.data)
     value = {
         "file": str(out),
@@ -191,6 +201,7 @@ async def pack(context: click.Context, source: str, out: Path, task: str | None,
         "memory_bytes": made.memory,
         "metric": str(own.metric) if own else None,
         "estimate_ppm": made.score,
+        "loss": made.loss,
         "samples": made.samples,
     }
     rows: list[tuple[str, object]] = [
@@ -203,7 +214,7 @@ async def pack(context: click.Context, source: str, out: Path, task: str | None,
             "estimate",
             "give --data for one"
             if made.score is None
-            else f"{made.score:,} ppm {own.metric if own else ''} on {options['data']}",
+            else f"{made.score:,} ppm {own.metric if own else ''}{loss_text(made.loss)} on {options['data']}",
         ),
     ]
     emit(context, value, [table(out.name, ("", ""), rows), f"next: goldengrain model seal {out} --task TASK"])
@@ -225,9 +236,9 @@ def _sizes(text: str | None, option: str) -> tuple[int, ...]:
 
 def _own_data(
     source: str | None, metric: Metric | None, spec: BenchmarkSpec | None, scale: int | None, shape: packing.Shape
-) -> TestSet | None:
+) -> AbstractContextManager[TestSet | None]:
     if source is None:
-        return None
+        return nullcontext()
     classes = spec.interface.output.shape[-1] if spec else shape.outputs
     names = (spec.interface.input.name, spec.interface.output.name) if spec else (INPUT, None)
     scale = spec.scale if spec else scale or 0
@@ -244,7 +255,7 @@ async def inspect(context: click.Context, file: Path, task: str | None) -> int:
 
     Works offline without --task. Exit code 1 if an enclave would refuse it.
     """
-    data = _read(file)
+    data = read_file(file)
     view: TaskView | None = None
     if task is not None:
         async with market_session(context) as opened:
@@ -291,7 +302,7 @@ async def provenance(context: click.Context, offer: str, out: Path, force: bool)
 @click.option("--trust", type=MODEL_FILE, help="The trust bundle that you believe.  [default: the file's own]")
 async def verify(context: click.Context, file: Path, bought: Path | None, trust: Path | None) -> None:
     """Check a bought model's provenance offline: no network, no ledger, only this file and whom you trust."""
-    found = check_provenance(_read(file), _bundle(trust) if trust else None, _read(bought) if bought else None)
+    found = check_provenance(read_file(file), _bundle(trust) if trust else None, read_file(bought) if bought else None)
     value = {
         "accepted": True,
         "offer": found.offer.hex(),
@@ -346,7 +357,7 @@ def _proven(found: Provenance) -> list[Any]:
 
 def _bundle(file: Path) -> TrustBundle:
     try:
-        return TrustBundle.from_bytes(_read(file))
+        return TrustBundle.from_bytes(read_file(file))
     except MalformedInput as error:
         raise FileRefused(f"{file} is no trust bundle: {error}") from error
 
@@ -367,15 +378,6 @@ def _rows(value: dict[str, Any], found: Inspected) -> list[tuple[str, object]]:
     ]
 
 
-def _read(file: Path) -> bytes:
-    try:
-        if file.stat().st_size > MAX_FILE:
-            raise FileRefused(f"{file} is larger than {MAX_FILE:,} bytes")
-        return file.read_bytes()
-    except OSError as error:
-        raise FileRefused(f"{file} cannot be read: {error.strerror}") from error
-
-
 def _require_free(out: Path, force: bool) -> None:
     if out.exists() and not force:
         raise FileRefused(f"{out} exists; choose another file, or --force to overwrite it")
@@ -392,9 +394,11 @@ def _would_run(data: bytes, spec: BenchmarkSpec) -> bool:
     return True
 
 
-async def _evaluated(opened: MarketSession, offer: bytes, out: Path, attested: int) -> int:
-    view = await opened.market.offers.get(offer)
-    score = await buying.evaluate(opened.market, opened.home, opened.stores, view.order.task, _read(out))
+async def _evaluated(context: click.Context, opened: MarketSession, offer: bytes, out: Path, attested: int) -> int:
+    task = (await opened.market.offers.get(offer)).order.task
+    with share_progress(context, f"evaluating {out.name}") as progress:
+        found = await evaluating.evaluate(opened.market, opened.home, opened.stores, task, read_file(out), progress)
+    score = found.score
     if score != attested:
         raise CheckFailed(
             f"{out} scores {score:,} ppm on the test set here, the enclave reported {attested:,}; "

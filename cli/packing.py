@@ -16,10 +16,9 @@ from typing import Any
 
 from goldengrain.chaincode.protocol.task import BenchmarkSpec, ModelInterface, Tensor, TensorType
 from goldengrain.cli.errors import CommandLineError, ExtraMissing, FileRefused
+from goldengrain.cli.files import read_file
 from goldengrain.cli.inspection import BATCH_SAMPLES, own_interface
-from goldengrain.cli.testsets import LIMITS, OUTPUT, TestSet
-
-MAX_FILE = 4 * 1024**3
+from goldengrain.cli.testsets import LIMITS, OUTPUT, Progress, TestSet
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,18 @@ class Packed:
     memory: int
     score: int | None
     samples: int = 0
+    loss: float | None = None
 
 
 def pack(
-    source: str, shape: Shape, own: TestSet | None, spec: BenchmarkSpec | None, *, weights: bool, wilson: bool = False
+    source: str,
+    shape: Shape,
+    own: TestSet | None,
+    spec: BenchmarkSpec | None,
+    *,
+    weights: bool,
+    wilson: bool = False,
+    progress: Progress | None = None,
 ) -> Packed:
     """Pack a source; ``weights`` keeps weights for a built-in architecture instead of writing them as ONNX.
 
@@ -60,29 +67,27 @@ def pack(
 
     """
     try:
-        return _pack(source, shape, own, spec, weights, wilson)
+        made = _pack(source, shape, own, spec, weights)
+        return made if own is None else _estimated(made, own, spec, wilson, progress)
     except ImportError as error:
         raise ExtraMissing(f"packing this needs {error.name}: pip install 'goldengrain[models,torch]'") from error
 
 
-def _pack(
-    source: str, shape: Shape, own: TestSet | None, spec: BenchmarkSpec | None, weights: bool, wilson: bool
-) -> Packed:
+def _pack(source: str, shape: Shape, own: TestSet | None, spec: BenchmarkSpec | None, weights: bool) -> Packed:
     asked = spec.interface if spec else own.interface if own else None
     kind, data = _exported(source, shape, asked, weights)
     interface = asked or _found_interface(data)
     limits, samples = (spec.limits, spec.samples) if spec else (LIMITS, BATCH_SAMPLES)
     operations, memory = _checked(data, interface, limits, samples)
-    made = Packed(data, kind, interface, operations, memory, None)
-    return made if own is None else _estimated(made, own, spec, wilson)
+    return Packed(data, kind, interface, operations, memory, None)
 
 
 def _exported(source: str, shape: Shape, asked: ModelInterface | None, weights: bool) -> tuple[str, bytes]:
     path = Path(source)
     if path.suffix == ".onnx":
-        return "ONNX", _read(path)
+        return "ONNX", read_file(path)
     if path.suffix == ".safetensors":
-        return _from_weights(_named(_read(path), shape), asked, weights)
+        return _from_weights(_named(read_file(path), shape), asked, weights)
     module, colon, name = source.partition(":")
     if not colon:
         raise CommandLineError(f"{source!r} is no .onnx or .safetensors file and no module:name")
@@ -171,17 +176,15 @@ def _checked(data: bytes, interface: ModelInterface, limits: Any, samples: int) 
     return checked.operations, checked.memory
 
 
-def _estimated(made: Packed, own: TestSet, spec: BenchmarkSpec | None, wilson: bool) -> Packed:
+def _estimated(
+    made: Packed, own: TestSet, spec: BenchmarkSpec | None, wilson: bool, progress: Progress | None
+) -> Packed:
     """Run the model on the developer's own data, as the enclave would."""
-    from goldengrain.enclave import metrics
-    from goldengrain.enclave.dataset import unpack
-    from goldengrain.enclave.engine import run_model
+    from goldengrain.enclave.evaluate import tallied
 
-    dataset = unpack(own.container)
-    benchmark = replace(spec, samples=dataset.samples) if spec else own.spec(wilson=wilson)
-    dataset.require(benchmark)
-    outputs = run_model(made.data, made.interface, benchmark.limits, dataset.inputs)
-    return replace(made, score=metrics.score(benchmark, 1, outputs, dataset.labels), samples=dataset.samples)
+    benchmark = replace(spec, samples=own.samples) if spec else own.spec(wilson=wilson)
+    tally = tallied(made.data, own.file, benchmark, progress and (lambda done: progress(done, own.samples)))
+    return replace(made, score=tally.score(1), loss=tally.loss(), samples=own.samples)
 
 
 def _imported(module: str, name: str) -> Any:
@@ -197,12 +200,3 @@ def _imported(module: str, name: str) -> Any:
         sys.path.pop(0)
     is_model = hasattr(found, "state_dict") or hasattr(found, "predict")
     return found() if callable(found) and (isinstance(found, type) or not is_model) else found
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MAX_FILE:
-            raise FileRefused(f"{path} is larger than {MAX_FILE:,} bytes")
-        return path.read_bytes()
-    except OSError as error:
-        raise FileRefused(f"{path} cannot be read: {error.strerror}") from error

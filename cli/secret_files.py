@@ -24,11 +24,18 @@ def path_of(home: Home, kind: str, name: bytes) -> Path:
     return home.path / "secrets" / kind / f"{name.hex()}.json"
 
 
+def private_folder(home: Home) -> Path:
+    """The folder of all secrets, which only their owner may enter; what is sealed in pieces lies there meanwhile."""
+    folder = home.path / "secrets"
+    folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    return folder
+
+
 def write(home: Home, kind: str, name: bytes, value: dict[str, Any]) -> Path:
     """Write a secret durably, mode 0600; returns its file."""
     path = path_of(home, kind, name)
-    for folder in (path.parent.parent, path.parent):
-        folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    private_folder(home)
+    path.parent.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
     write_atomically(path, json.dumps({"v": 1, **value}, indent=1).encode(), PRIVATE_FILE)
     return path
 

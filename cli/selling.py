@@ -123,7 +123,7 @@ async def seal_model(
     _require_possible(view.task, terms, attempt)
     store = stores.of(msp_id)
     key, secret = stream.generate_key(), os.urandom(digests.WORD)
-    with _opened(model) as source, tempfile.TemporaryFile(dir=_made(home.path / "secrets")) as sealed:
+    with _opened(model) as source, tempfile.TemporaryFile(dir=secret_files.private_folder(home)) as sealed:
         plaintext = _digest(source)
         written = stream.encrypt_file(key, source, sealed, chunk_size=terms.chunk_size)
         sealed.seek(0)
@@ -279,11 +279,6 @@ def _opened(path: Path) -> BinaryIO:
         return path.open("rb")
     except OSError as error:
         raise FileRefused(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(mode=secret_files.PRIVATE_FOLDER, parents=True, exist_ok=True)
-    return folder
 
 
 def _digest(file: BinaryIO) -> bytes:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import click
 
 from goldengrain.chaincode.protocol.task import MAX_ENCLAVES, MAX_SLOTS, Award, Metric, PriceSchedule
-from goldengrain.cli import buying
+from goldengrain.cli import buying, evaluating
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.errors import CommandLineError
+from goldengrain.cli.files import read_file
 from goldengrain.cli.market_session import account_names, market_session, short
-from goldengrain.cli.output import console, emit, table
+from goldengrain.cli.output import emit, table
+from goldengrain.cli.progress import share_progress
+from goldengrain.cli.secret_files import private_folder
 from goldengrain.cli.session import home_of
-from goldengrain.cli.testsets import load_test_set, scoring
+from goldengrain.cli.testsets import load_test_set, loss_text, scoring
 from goldengrain.cli.timing import DURATION, moment
 from goldengrain.gateway.market.views import SlotView, TaskView
 
@@ -104,9 +109,11 @@ async def open_task(context: click.Context, **options: Any) -> None:
     if options["reports_for"] <= options["offers_for"]:
         raise CommandLineError("--reports-for (B) must be longer than --offers-for (S)")
     async with market_session(context) as opened:
-        with console(context).status("reading the test set"):
+        with share_progress(context, "reading the test set") as progress:
             test_set = load_test_set(
                 options["dataset"],
+                folder=private_folder(opened.home),
+                progress=progress,
                 metric=Metric(options["metric"]) if options["metric"] else None,
                 scale=options["scale"] or 0,
                 classes=options["classes"],
@@ -127,8 +134,8 @@ async def open_task(context: click.Context, **options: Any) -> None:
             award=Award(options["award"]),
             enclaves=options["enclaves"],
         )
-        with console(context).status("sealing the test set and opening the task"):
-            made = await buying.open_task(opened.market, opened.home, opened.stores, test_set, terms)
+        with test_set, share_progress(context, "sealing the test set and opening the task") as progress:
+            made = await buying.open_task(opened.market, opened.home, opened.stores, test_set, terms, progress)
             view = await opened.market.tasks.get(made.id)
     value = {
         "task": made.id.hex(),
@@ -232,6 +239,68 @@ async def leaderboard(context: click.Context, task: str) -> None:
     ]
     columns = ("rank", "offer", "developer", "score ppm", "price", "state", "")
     emit(context, {"task": identifier.hex(), "offers": value}, [table("Leaderboard", columns, rows)])
+
+
+@command(task, example="goldengrain task evaluate 3f0c2a bought.onnx --classes")
+@click.argument("task", metavar="TASK")
+@click.argument("model", metavar="MODEL", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--classes", is_flag=True, help="Also how it does on each class, with bars.")
+async def evaluate(context: click.Context, task: str, model: Path, classes: bool) -> None:
+    """Evaluate a model on a task's test set, as the enclave does, in a process of its own.
+
+    For the provider in the folder that the task was opened from, for everybody once the test set is open. An enclave
+    tells a score and nothing else: results by class are computed here, by who has both model and test set.
+    """
+    data = read_file(model)
+    async with market_session(context) as opened:
+        identifier = await opened.task_id(task)
+        with share_progress(context, f"evaluating {model.name}") as progress:
+            found = await evaluating.evaluate(opened.market, opened.home, opened.stores, identifier, data, progress)
+    spec = found.task.spec
+    value = {
+        "task": identifier.hex(),
+        "model": hashlib.sha256(data).hexdigest(),
+        "metric": str(spec.metric),
+        "wilson": spec.wilson,
+        "scale": spec.scale,
+        "samples": spec.samples,
+        "score_ppm": found.score,
+        "exact_ppm": found.exact,
+        "loss": found.loss,
+        "price": found.price,
+        "classes": [one.to_json() for one in found.classes] if classes else None,
+    }
+    rows: list[tuple[str, object]] = [
+        ("score", f"{found.score:,} ppm; {found.exact:,} before it is floored{loss_text(found.loss)}"),
+        ("scored by", f"{scoring(spec)}, {spec.samples:,} samples"),
+        ("is worth", f"{found.price:,} by the task's schedule"),
+    ]
+    emit(context, value, [table(model.name, ("", ""), rows), *(_by_class(found) if classes else [])])
+
+
+SHOWN, BAR = 40, 20
+"""Classes that a table shows at most, and the width of a full bar."""
+
+
+def _by_class(found: evaluating.Evaluated) -> list[Any]:
+    """Results by class as a table with bars; of many the weakest."""
+    if not found.classes:
+        return [f"{found.task.spec.metric} is about values: there are no classes"]
+    weakest = sorted(found.classes, key=lambda one: one.score)[:SHOWN]
+    rows = [
+        (
+            one.label,
+            f"{one.samples:,}",
+            "" if one.right is None else f"{one.right:,}",
+            "" if one.predicted is None else f"{one.predicted:,}",
+            f"{one.score / 10_000:.2f}",
+            "█" * round(BAR * one.score / 1_000_000),
+        )
+        for one in sorted(weakest, key=lambda one: one.label)
+    ]
+    columns = ("class", "samples", "right", "predicted", f"{found.task.spec.metric} %", "")
+    title = "Results by class" if len(rows) == len(found.classes) else f"The {SHOWN} weakest of {len(found.classes):,}"
+    return [table(title, columns, rows)]
 
 
 @command(task, example="goldengrain task shut 3f0c2a")

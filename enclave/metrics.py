@@ -29,6 +29,7 @@ import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -49,6 +50,31 @@ _EPSILON = 1e-15
 _MANTISSA, _HALF = 53, 27
 _UNIT = 1074 + _MANTISSA
 """Every float64 is a multiple of 2^-1074; its mantissa as an integer is taken with 2^(exponent - 53)."""
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """One class of a test set: its samples, and how the metric does on it (ppm).
+
+    `right` and `predicted` count samples, where the metric has predictions. The score is: accuracy, top-5: the share
+    that is right; macro F1: its F1; AUROC: itself against the rest; log loss: 1 - its samples' mean loss / scale.
+    """
+
+    label: int
+    samples: int
+    score: int
+    right: int | None = None
+    predicted: int | None = None
+
+    def to_json(self) -> dict[str, int | None]:
+        """Return it as JSON has it."""
+        return {
+            "class": self.label,
+            "samples": self.samples,
+            "right": self.right,
+            "predicted": self.predicted,
+            "score_ppm": self.score,
+        }
 
 
 class Tally(ABC):
@@ -72,12 +98,16 @@ class Tally(ABC):
         """Return the score in ppm, floored to a multiple of eta."""
         return scores.floored(self._score(), eta)
 
-    def classes(self) -> list[list[int]]:
-        """Return samples, right ones and predictions for each class (top-5: no predictions); empty for other metrics.
+    def classes(self) -> list[ClassResult]:
+        """Return results for each class that the labels name; none where labels are values.
 
-        For the developer and the provider alone, never for the ledger.
+        For the developer and the provider alone, never for the ledger: no enclave asks for them.
         """
         return []
+
+    def loss(self) -> float | None:
+        """Return the loss behind the score; None for what is no loss, or isn't finite."""
+        return None
 
     @abstractmethod
     def _add(self, outputs: Array, labels: Array) -> None: ...
@@ -131,13 +161,20 @@ class _Accuracy(Tally):
         known = (predicted >= 0) & (predicted < MAX_CLASSES)
         self.predicted = _added(self.predicted, predicted[known])
 
-    def classes(self) -> list[list[int]]:
-        size = len(self.actual)
-        columns = [np.resize(np.pad(one, (0, max(0, size - len(one)))), size) for one in self._columns()]
-        return [list(row) for row in zip(*(one.tolist() for one in columns), strict=True)] if size else []
+    def classes(self) -> list[ClassResult]:
+        return [
+            ClassResult(label, actual, scores.accuracy(right, actual), right, predicted)
+            for label, actual, right, predicted in self._counts()
+        ]
 
-    def _columns(self) -> tuple[Counts, ...]:
-        return self.actual, self.right, self.predicted
+    def _counts(self) -> list[tuple[int, int, int, int]]:
+        """Label, samples, right ones and predictions of each class that the labels name."""
+        size = len(self.actual)
+        columns = [np.pad(one[:size], (0, max(0, size - len(one)))) for one in (self.right, self.predicted)]
+        named = np.flatnonzero(self.actual)
+        return list(
+            zip(*(one.tolist() for one in (named, self.actual[named], *(one[named] for one in columns))), strict=True)
+        )
 
     def _score(self) -> int:
         correct = int(self.right.sum())
@@ -148,16 +185,22 @@ class _Top5(_Accuracy):
     def _add(self, outputs: Array, labels: Array) -> None:
         self._count(labels, np.where(in_top(outputs, labels), labels, WRONG))
 
-    def _columns(self) -> tuple[Counts, ...]:
-        return self.actual, self.right
+    def classes(self) -> list[ClassResult]:
+        return [replace(one, predicted=None) for one in super().classes()]
 
 
 class _MacroF1(_Accuracy):
+    def classes(self) -> list[ClassResult]:
+        return [
+            replace(one, score=_mean_ppm([ratio])) for one, ratio in zip(super().classes(), self._f1(), strict=True)
+        ]
+
+    def _f1(self) -> list[tuple[int, int]]:
+        """2 TP / (2 TP + FP + FN) of each class; what is below is its samples and its predictions."""
+        return [(2 * right, actual + predicted) for _, actual, right, predicted in self._counts()]
+
     def _score(self) -> int:
-        ratios = [
-            (2 * right, actual + predicted) for actual, right, predicted in self.classes() if actual
-        ]  # 2 TP + FP + FN = actual + predicted
-        return _mean_ppm(ratios)
+        return _mean_ppm(self._f1())
 
 
 class _Auroc(Tally):
@@ -173,12 +216,23 @@ class _Auroc(Tally):
         self._outputs.append(np.array(rows[:, 1:] if rows.shape[1] == 2 else rows))
         self._labels.append(np.array(labels))
 
-    def _score(self) -> int:
+    def classes(self) -> list[ClassResult]:
+        labels, pairs = self._ranked()
+        samples = np.bincount(labels)
+        named = np.flatnonzero(samples).tolist()
+        both = pairs * 2 if len(pairs) == 1 else pairs  # one against the other is the other against the one
+        return [ClassResult(one, int(samples[one]), _mean_ppm([pair])) for one, pair in zip(named, both, strict=True)]
+
+    def _ranked(self) -> tuple[Array, list[tuple[int, int]]]:
+        """Labels, and the pairs of each class that they name, of two classes those of the second."""
         outputs, labels = np.concatenate(self._outputs), np.concatenate(self._labels)
         wrong = _with_nan(outputs)
         if outputs.shape[1] == 1:
-            return _mean_ppm([_pairs(outputs[:, 0], labels == 1, wrong)])
-        return _mean_ppm([_pairs(outputs[:, one], labels == one, wrong) for one in np.unique(labels).tolist()])
+            return labels, [_pairs(outputs[:, 0], labels == 1, wrong)]
+        return labels, [_pairs(outputs[:, one], labels == one, wrong) for one in np.unique(labels).tolist()]
+
+    def _score(self) -> int:
+        return _mean_ppm(self._ranked()[1])
 
 
 def _pairs(values: Array, positive: Array, wrong: Array) -> tuple[int, int]:
@@ -202,7 +256,9 @@ class _Loss(Tally):
         self._finite = True
 
     def _add(self, outputs: Array, labels: Array) -> None:
-        losses = self._losses(outputs, labels)
+        self._take(self._losses(outputs, labels))
+
+    def _take(self, losses: Array) -> None:
         self._finite = self._finite and bool(np.isfinite(losses).all())
         if self._finite:
             self._sum += exact_sum(losses)
@@ -212,11 +268,17 @@ class _Loss(Tally):
         """The mean loss; None where one isn't a finite number."""
         return Fraction(self._sum, self.samples << _UNIT) if self._finite else None
 
+    def loss(self) -> float | None:
+        return None if self.mean is None else float(self.mean)
+
     @abstractmethod
     def _losses(self, outputs: Array, labels: Array) -> Array: ...
 
 
 class _Rmse(_Loss):
+    def loss(self) -> float | None:
+        return None if self.mean is None else math.sqrt(self.mean)
+
     def _losses(self, outputs: Array, labels: Array) -> Array:
         with np.errstate(all="ignore"):
             return np.square(outputs.reshape(len(labels)).astype(np.float64) - labels)
@@ -231,6 +293,26 @@ class _Rmse(_Loss):
 
 
 class _LogLoss(_Loss):
+    def __init__(self, spec: BenchmarkSpec) -> None:
+        super().__init__(spec)
+        self._samples_of: Counts = np.zeros(0, np.int64)
+        self._losses_of: Array = np.zeros(0)
+
+    def classes(self) -> list[ClassResult]:
+        return [
+            ClassResult(one, int(samples), scores.loss_score(float(self._losses_of[one] / samples), self.spec.scale))
+            for one, samples in enumerate(self._samples_of)
+            if samples
+        ]
+
+    def _add(self, outputs: Array, labels: Array) -> None:
+        losses = self._losses(outputs, labels)
+        self._take(losses)
+        self._samples_of = _added(self._samples_of, labels)
+        sums: Array = np.bincount(labels, losses, minlength=len(self._losses_of))
+        sums[: len(self._losses_of)] += self._losses_of
+        self._losses_of = sums
+
     def _losses(self, outputs: Array, labels: Array) -> Array:
         rows = outputs.astype(np.float64)
         with np.errstate(all="ignore"):

@@ -6,7 +6,6 @@ not end as the protocol says. Waiting times run on the ledger's clock, which the
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,8 +20,9 @@ from goldengrain.chaincode.protocol.errors import GoldenGrainError, ReportSignat
 from goldengrain.chaincode.protocol.report import Outcome
 from goldengrain.chaincode.protocol.tables import OfferState
 from goldengrain.chaincode.protocol.task import PriceSchedule
-from goldengrain.cli import buying, operating, selling
+from goldengrain.cli import operating, selling
 from goldengrain.cli.errors import CheckFailed
+from goldengrain.cli.evaluating import evaluate
 from goldengrain.cli.stage import swap
 from goldengrain.cli.stage.cast import Actor
 from goldengrain.cli.stage.setting import Operation, Stage
@@ -33,7 +33,6 @@ from goldengrain.enclave.errors import (
     TicketNonceUnknown,
     TicketTooFewOrganizations,
 )
-from goldengrain.enclave.evaluate import evaluate
 from goldengrain.gateway.errors import BlobCorrupt
 from goldengrain.gateway.identity import Credentials
 from goldengrain.gateway.wallet import Wallet
@@ -272,8 +271,8 @@ async def below_threshold(play: Play) -> Ended:
     require(await balance(developer) == had - fee, "the developer pays the benchmark fee and nothing else")
     require(operation.operator is operator, "the fee goes to the operator that claimed")
     with stage.acts.act("the score is searched for in every transaction, block, event and log"):
-        container = await buying.test_set_of(stage.cast.provider.market, stage.home, stage.stores, task)
-        score = await asyncio.to_thread(evaluate, sale.model.read_bytes(), container, view.task.spec, 1)
+        provider = stage.cast.provider.market
+        score = (await evaluate(provider, stage.home, stage.stores, task, sale.model.read_bytes())).exact
         require(bool(await _search(stage, [DECLINING.points[0].score])), "the search finds nothing at all")
         places = await _search(stage, [score, score - score % view.task.eta])
         require(not places, f"the declined score stands in {', '.join(places)}")

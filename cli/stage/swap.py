@@ -8,6 +8,7 @@ from typing import Any
 
 from goldengrain.chaincode.protocol.task import PriceSchedule
 from goldengrain.cli import buying, operating, selling
+from goldengrain.cli.evaluating import evaluate
 from goldengrain.cli.stage.cast import Actor
 from goldengrain.cli.stage.setting import Operation, Stage
 from goldengrain.cli.testsets import load_test_set
@@ -46,7 +47,8 @@ async def open_task(stage: Stage, dataset: str, schedule: PriceSchedule | None =
     """The provider hides the test set, seals its key to the enclaves and locks its budget; returns the task's id."""
     provider, schedule = stage.cast.provider, schedule or schedule_for(dataset)
     terms = buying.TaskTerms(schedule=schedule, slots=slots, offers=3_600, reports=7_200)
-    opened = await buying.open_task(provider.market, stage.home, stage.stores, load_test_set(dataset), terms)
+    with load_test_set(dataset) as test_set:
+        opened = await buying.open_task(provider.market, stage.home, stage.stores, test_set, terms)
     await stage.keep(opened.committed)
     return opened.id
 
@@ -103,9 +105,9 @@ async def buy(stage: Stage, task: bytes, sale: Sale) -> int:
     provider = stage.cast.provider
     path = stage.home.path / "bought" / f"{sale.offer.hex()}.onnx"
     await buying.unlock(provider.market, stage.home, stage.stores, sale.offer, path)
-    score = await buying.evaluate(provider.market, stage.home, stage.stores, task, path.read_bytes())
+    measured = await evaluate(provider.market, stage.home, stage.stores, task, path.read_bytes())
     await stage.keep(await buying.acknowledge(provider.market, stage.home, sale.offer))
-    return score
+    return measured.score
 
 
 async def view(stage: Stage, sale: Sale) -> OfferView:

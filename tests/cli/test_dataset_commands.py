@@ -28,7 +28,8 @@ def test_a_table_becomes_a_test_set_that_a_task_takes(table: Path, tmp_path: Pat
     shown = json.loads(run("dataset", "show", out, "--json").out)
     assert shown == {key: value for key, value in made.items() if key != "classes"}
     assert shown["bytes"] == out.stat().st_size
-    assert load_test_set(str(out)).interface.output.shape == (0, 2)
+    with load_test_set(str(out)) as opened:
+        assert opened.interface.output.shape == (0, 2)
     assert "samples" in run("dataset", "show", out).out
 
 

@@ -32,12 +32,12 @@ def test_npz_becomes_a_container(tmp_path: Path) -> None:
     assert (str(read.labels.dtype), read.labels.tolist()) == ("int64", [0, 1, 2, 1])
 
 
-def test_npy_is_mapped_and_written_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(converters, "BATCH", 7)
+def test_npy_is_written_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(converters, "BATCH", 7 * 32)
     inputs, labels = np.random.default_rng(3).random((50, 2, 2)), np.linspace(-1, 1, 50)
     np.save(tmp_path / "a.npy", inputs)
     np.save(tmp_path / "a-labels.npy", labels)
-    assert isinstance(open_source(tmp_path / "a.npy").rows, np.memmap)
+    assert [len(one) for one in open_source(tmp_path / "a.npy").batches()] == [7] * 7 + [1]
     read = packed(tmp_path / "a.npy")
     assert (read.inputs == inputs).all()
     assert (read.labels == labels).all()
@@ -47,7 +47,7 @@ def test_csv_takes_the_label_by_name_and_names_as_classes(tmp_path: Path) -> Non
     path = tmp_path / "a.csv"
     path.write_text("kind,width,price\nb,1.5,10\na,2,20.5\nb,-3e2,0\n")
     with pytest.raises(SourceRefused, match="numbers"):
-        open_source(path)  # the names of kinds are no numbers
+        packed(path)  # the names of kinds are no numbers
     path.write_text("width,depth,price\n1.5,1,10\n2,1,20.5\n")
     values = packed(path)
     assert (values.inputs == np.array([[1.5, 1], [2, 1]], np.float32)).all()

@@ -203,6 +203,12 @@ def packed_from(source: object) -> bytes:
     return out.read_bytes()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def budget(market: Folder) -> None:
+    """Credits for the tasks of this module."""
+    market("credits", "mint", 20_000, "--to", PROVIDER)
+
+
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.check] if "torch" in name else []) for name in CASES]
@@ -244,8 +250,8 @@ async def test_values_are_traded_through_the_typed_client(market: Folder, tmp_pa
     (tmp_path / "linear.onnx").write_bytes(train("linear", load("diabetes")).model)
     async with connect(home, credentials, endpoint_for(home, "Org1MSP", "Org1")) as gateway:
         client = Market(gateway.network("market"))
-        test_set = load_test_set("diabetes")
-        opened = await buying.open_task(client, home, Stores(home), test_set, buying.TaskTerms(slots=1, seed=200))
+        with load_test_set("diabetes") as test_set:
+            opened = await buying.open_task(client, home, Stores(home), test_set, buying.TaskTerms(slots=1, seed=200))
         spec = (await client.tasks.get(opened.id)).task.spec
         assert (spec.metric, spec.scale, spec.wilson) == (Metric.RMSE, 77_000_000, False)
         assert (spec.interface.output.name, spec.interface.output.shape) == ("prediction", (0, 1))

@@ -10,7 +10,7 @@ import click
 import numpy as np
 import pytest
 
-from goldengrain.chaincode.protocol.errors import OfferNotLocked
+from goldengrain.chaincode.protocol.errors import OfferNotLocked, SpecRefused
 from goldengrain.chaincode.protocol.tables import OfferState
 from goldengrain.chaincode.protocol.task import Metric
 from goldengrain.cli import secret_files, selling
@@ -80,15 +80,25 @@ def test_a_secret_is_private_and_what_is_missing_or_damaged_says_so(home: Home) 
 
 def test_a_test_set_of_ones_own_decides_what_models_look_like(tmp_path: Path) -> None:
     np.savez(tmp_path / "own.npz", inputs=np.ones((5, 3, 2), np.float32), labels=np.array([0, 2, 1, 0, 1], np.uint8))
-    made = load_test_set(str(tmp_path / "own.npz"))
-    assert (made.name, made.samples) == ("own", 5)
-    assert made.interface.input.shape == (0, 3, 2)
-    assert (made.interface.output.name, made.interface.output.shape) == ("probabilities", (0, 3))
-    (tmp_path / "packed").write_bytes(made.container)
-    assert load_test_set(str(tmp_path / "packed"), classes=10).interface.output.shape == (0, 10)
+    with load_test_set(str(tmp_path / "own.npz")) as made:
+        assert (made.name, made.samples) == ("own", 5)
+        assert made.interface.input.shape == (0, 3, 2)
+        assert (made.interface.output.name, made.interface.output.shape) == ("probabilities", (0, 3))
+        made.file.seek(0)
+        (tmp_path / "packed").write_bytes(made.file.read())
+    with load_test_set(str(tmp_path / "packed"), classes=10) as wide:
+        assert wide.interface.output.shape == (0, 10)
     np.savez(tmp_path / "values.npz", inputs=np.ones((5, 3), np.float32), labels=np.linspace(0, 1, 5))
-    values = load_test_set(str(tmp_path / "values.npz"), metric=Metric.RMSE, scale=10**6)
-    assert (values.interface.output.name, values.interface.output.shape) == ("prediction", (0, 1))
+    with load_test_set(str(tmp_path / "values.npz"), metric=Metric.RMSE, scale=10**6) as values:
+        assert (values.interface.output.name, values.interface.output.shape) == ("prediction", (0, 1))
+
+
+def test_a_loss_without_a_scale_is_asked_for_one_that_would_do(tmp_path: Path) -> None:
+    np.savez(tmp_path / "values.npz", inputs=np.ones((4, 3), np.float32), labels=np.array([1.0, 3.0, 1.0, 3.0]))
+    with pytest.raises(SpecRefused, match=r"--scale 1000000$"):
+        load_test_set(str(tmp_path / "values.npz"), metric=Metric.RMSE)
+    with pytest.raises(SpecRefused, match=r"--scale 693147$"):
+        load_test_set("breast-cancer", metric=Metric.LOG_LOSS)
 
 
 def test_a_model_is_judged_by_the_enclaves_own_checks(models: dict[str, Path]) -> None:

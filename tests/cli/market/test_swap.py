@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from goldengrain.chaincode.protocol import stream
 from goldengrain.chaincode.protocol.clock import advance
 from goldengrain.chaincode.protocol.errors import TooEarly
 from goldengrain.chaincode.protocol.evidence import Tee
@@ -23,6 +24,7 @@ from goldengrain.cli.stores import Stores
 from goldengrain.cli.testsets import load_test_set
 from goldengrain.enclave.keys import EnclaveKeys
 from goldengrain.enclave.measurement import simulated_measurement
+from goldengrain.enclave.models.datasets import load
 from goldengrain.enclave.quoting.bodies import measurement_of
 from goldengrain.gateway.market import Market
 from goldengrain.gateway.wallet import Wallet
@@ -230,7 +232,8 @@ async def test_the_provider_opens_its_test_set_after_the_benchmarks_and_gets_its
     async with connect(home, credentials, endpoint_for(home, "Org1MSP", "Org1")) as gateway:
         client = Market(gateway.network("market"))
         terms = buying.TaskTerms(seed=11, offers=60, reports=120)
-        opened = await buying.open_task(client, home, Stores(home), load_test_set("digits"), terms)
+        with load_test_set("digits") as test_set:
+            opened = await buying.open_task(client, home, Stores(home), test_set, terms)
         sealed = await selling.seal_model(client, home, Stores(home), opened.id, models["tree"])
         await selling.submit(client, home, sealed.id)
         assert await selling.rewrap(client, home, Stores(home), sealed.id) is None
@@ -242,6 +245,7 @@ async def test_the_provider_opens_its_test_set_after_the_benchmarks_and_gets_its
         await buying.open_dataset(client, home, opened.id)
         assert await client.credits.balance() == before + opened.audit_bond
         status = (await client.tasks.get(opened.id)).status
-        container = await buying.test_set_of(client, home, Stores(home), opened.id)
+        digest = (await client.tasks.get(opened.id)).task.dataset.ciphertext
     assert status.dataset_key is not None
-    assert load_test_set("digits").container == container
+    sealed = Stores(home).of("Org1MSP").read(digest)
+    assert bytes(stream.decrypt(status.dataset_key, sealed)) == load("digits").container()
