@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from fabric_protos.common import configtx_pb2, configuration_pb2
@@ -11,7 +12,7 @@ from fabric_protos.orderer import configuration_pb2 as orderer_pb2
 
 from .config_changes import consensus_type, members_of
 from .errors import NetworkNotRunning
-from .genesis import write_genesis
+from .genesis import genesis_capability, write_genesis
 from .home import Home
 from .joining import join_all
 from .profiles import write_profiles
@@ -39,7 +40,9 @@ async def create_channel(home: Home, channel: Channel, *, steps: Steps = silent)
     grown = replace(topology, further_channels=(*topology.further_channels, channel))
     _require_running(home)
     with steps(f"genesis block of {channel.name}"):
-        await asyncio.to_thread(write_genesis, home, grown, channel=channel)
+        old = channel.consensus == "raft" and genesis_capability(home, topology.channel.name) == "V2_0"
+        capability = "V2_0" if old else None  # made for Fabric 2.5, as the network's first channel
+        await asyncio.to_thread(partial(write_genesis, home, grown, channel=channel, channel_capability=capability))
         home.save_topology(grown)
         write_profiles(home, grown)
     await join_channels(home, steps=steps)

@@ -86,8 +86,7 @@ async def _programs(*, needed: bool) -> Finding:
         if not needed:
             return Finding("good", "Fabric's own programs are not here; the embedded runtime needs none")
         return Finding("problem", str(error), "set FABRIC_BIN to the folder with Fabric's peer and orderer")
-    release = ".".join(map(str, programs.version)) if programs.version != (0, 0) else "a development build"
-    return Finding("good", f"Fabric's programs in {programs.peer.parent}: {release}")
+    return Finding("good", f"Fabric's programs in {programs.peer.parent}: {programs.release}")
 
 
 def _disk(home: Home) -> Finding:

@@ -112,7 +112,7 @@ class FabricProgramsMissing(NetworkError):
 
 
 class FabricTooOld(NetworkError):
-    """Fabric's programs are of a release before 2.5."""
+    """Fabric's programs are of a release before 2.5, or before 3.0 where SmartBFT or the capability V3_0 is wanted."""
 
     code = "FABRIC_TOO_OLD"
 

@@ -28,7 +28,7 @@ from fabric_protos.orderer import configuration_pb2 as orderer_pb2
 from fabric_protos.orderer.etcdraft import configuration_pb2 as raft_pb2
 from fabric_protos.orderer.smartbft import configuration_pb2 as smartbft_pb2
 from fabric_protos.peer import configuration_pb2 as peer_pb2
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from .errors import NetworkIncomplete
@@ -107,6 +107,24 @@ def write_genesis(
     block = genesis_block(home, topology, channel=channel, channel_capability=channel_capability)
     write_atomically(path, block.SerializeToString(deterministic=True))
     return path
+
+
+def genesis_capability(home: Home, channel: str) -> str:
+    """The channel capability that a channel began with, such as `V3_0`; empty where its genesis block has none.
+
+    Raises:
+        NetworkIncomplete: if the block is not in the folder, or damaged.
+
+    """
+    path = home.genesis_file(channel)
+    try:
+        envelope = common_pb2.Envelope.FromString(common_pb2.Block.FromString(path.read_bytes()).data.data[0])
+        payload = common_pb2.Payload.FromString(envelope.payload)
+        group = configtx_pb2.ConfigEnvelope.FromString(payload.data).config.channel_group
+        found = configuration_pb2.Capabilities.FromString(group.values["Capabilities"].value).capabilities
+    except (OSError, IndexError, DecodeError) as error:
+        raise NetworkIncomplete(f"{path} cannot be read: {error}; restore it") from error
+    return max(found, default="")
 
 
 def _block_zero(channel: str, config: configtx_pb2.Config) -> common_pb2.Block:

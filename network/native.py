@@ -24,6 +24,7 @@ from typing import Any
 from .certificate_check import check_certificates
 from .creation import create, existing, remove_created
 from .errors import FabricTooOld, NetworkAlreadyRunning, NetworkError, StartFailed
+from .genesis import genesis_capability
 from .home import Home, NetworkState, network_state
 from .joining import join_peer
 from .native_config import write_orderer, write_peer
@@ -99,7 +100,8 @@ class NativeNetwork:
         """Start every node and have it join its channels; on failure what was started is stopped again.
 
         Raises:
-            FabricProgramsMissing, FabricTooOld: see `find_programs`.
+            FabricProgramsMissing: see `find_programs`.
+            FabricTooOld: likewise, or if a channel needs Fabric 3 and they are of 2.5.
             NetworkAlreadyRunning: if the network of this folder runs.
             TopologyConflict, PortTaken: see `runtime.up`.
             CertificateUnusable: if a node's certificate has expired, or is another authority's.
@@ -107,7 +109,7 @@ class NativeNetwork:
             ChannelJoinFailed: if a node refuses to join a channel.
 
         """
-        programs = await self._find_programs()
+        programs = await self._fit_programs()
         async with AsyncExitStack() as stack:
             lock = stack.enter_context(NetworkLock(self.home.lock_file))
             if not lock.acquire():
@@ -235,15 +237,33 @@ class NativeNetwork:
 
         Raises:
             NetworkNotFound: if the folder holds none.
-            FabricProgramsMissing, FabricTooOld: see `find_programs`.
+            FabricProgramsMissing, FabricTooOld: see `start`.
 
         """
         self.topology = self.home.load_topology()
-        self._configure(await self._find_programs())
+        self._configure(await self._fit_programs())
 
     def node_names(self) -> list[str]:
         """The host names of the nodes that are run here, orderers first."""
         return list(self._nodes)
+
+    async def _fit_programs(self) -> FabricPrograms:
+        """The programs, which have to know what the network's channels need."""
+        programs = await self._find_programs()
+        exists = self.home.topology_file.exists()
+        topology = self.home.load_topology() if exists else self.topology
+        for channel in () if programs.knows_fabric_3 else topology.channels:
+            if channel.consensus == "smartbft":
+                needs = "orders by SmartBFT"
+            elif exists and genesis_capability(self.home, channel.name) == "V3_0":
+                needs = "was made with the capability V3_0"
+            else:
+                continue
+            raise FabricTooOld(
+                f"channel {channel.name} {needs}, which needs Fabric 3.0 or newer; {programs.orderer} is "
+                f"{programs.release}: take Fabric 3, or make a network of 2.5 with `consensus: raft`"
+            )
+        return programs
 
     async def _find_programs(self) -> FabricPrograms:
         return await find_programs(self._fabric_bin)
@@ -262,10 +282,7 @@ class NativeNetwork:
         return assigned
 
     def _create(self, programs: FabricPrograms) -> Topology:
-        old = programs.channel_capability != "V3_0"
-        if old and any(channel.consensus == "smartbft" for channel in self.topology.channels):
-            raise FabricTooOld(f"{programs.orderer} knows no SmartBFT; use Fabric 3, or Raft")
-        capability = programs.channel_capability if old else None
+        capability = None if programs.knows_fabric_3 else "V2_0"
         return create(self.home, self.topology, administration=True, channel_capability=capability)
 
     def _configure(self, programs: FabricPrograms) -> None:
@@ -273,7 +290,7 @@ class NativeNetwork:
             write_orderer(self.home, owner, orderer)
             self._add(node_of(self.home, orderer.host(owner), "orderer"), str(programs.orderer))
         for organization, peer in own_peers(self.home, self.topology):
-            write_peer(self.home, self.topology, organization, peer)
+            write_peer(self.home, self.topology, organization, peer, fabric_3=programs.knows_fabric_3)
             self._add(node_of(self.home, peer.host(organization), "peer"), str(programs.peer), "node", "start")
 
     def _add(self, node: Node, *command: str) -> None:

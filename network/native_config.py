@@ -7,7 +7,7 @@ other by gossip, and until they have, no peer can collect the endorsements of a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,9 @@ _GOSSIP = {
     },
     "state": {"enabled": False},
 }
+_FILTERS = ("DefaultAuth", "ExpirationCheck")
+_FILTERS_OF_3 = (*_FILTERS, "TimeWindowCheck")  # a peer of 2.5 ends over a filter that it does not know
 _HANDLERS = {
-    "authFilters": [{"name": "DefaultAuth"}, {"name": "ExpirationCheck"}, {"name": "TimeWindowCheck"}],
     "decorators": [{"name": "DefaultDecorator"}],
     "endorsers": {"escc": {"name": "DefaultEndorsement"}},
     "validators": {"vscc": {"name": "DefaultValidation"}},
@@ -59,9 +60,11 @@ _HANDLERS = {
 _SOFTWARE_KEYS = {"Default": "SW", "SW": {"Hash": "SHA2", "Security": 256}}
 
 
-def write_peer(home: Home, topology: Topology, organization: Organization, peer: Peer) -> None:
-    """Write the folder of a peer, `HOME/nodes/HOST`: `core.yaml` and the external builder."""
-    config = peer_config(home, topology, organization, peer)
+def write_peer(
+    home: Home, topology: Topology, organization: Organization, peer: Peer, *, fabric_3: bool = True
+) -> None:
+    """Write the folder of a peer, `HOME/nodes/HOST`: `core.yaml` and the external builder; see `peer_config`."""
+    config = peer_config(home, topology, organization, peer, fabric_3=fabric_3)
     path = home.nodes / peer.host(organization) / "core.yaml"
     write_atomically(path, yaml.safe_dump(config, sort_keys=False).encode(), mode=0o600)  # CouchDB's password
     write_builder(home.nodes / "builder")
@@ -74,8 +77,22 @@ def write_orderer(home: Home, organization: OrdererOrganization, orderer: Ordere
     write_atomically(path, yaml.safe_dump(config, sort_keys=False).encode(), mode=0o600)
 
 
-def peer_config(home: Home, topology: Topology, organization: Organization, peer: Peer) -> dict[str, Any]:
-    """Make a peer's configuration, with absolute paths; ports have to be assigned."""
+def peer_config(
+    home: Home, topology: Topology, organization: Organization, peer: Peer, *, fabric_3: bool = True
+) -> dict[str, Any]:
+    """Make a peer's configuration, with absolute paths; ports have to be assigned.
+
+    Args:
+        home: the network's folder.
+        topology: of the network.
+        organization: whose peer it is.
+        peer: of that organisation.
+        fabric_3: whether the peer is of Fabric 3; else of 2.5.
+
+    Raises:
+        TopologyInvalid: if CouchDB's password cannot be read.
+
+    """
     folder = home.peer(organization, peer).absolute()
     data = (home.nodes / peer.host(organization) / "data").absolute()
     neighbour = organization.peers[0] if organization.peers[0] != peer else organization.peers[-1]
@@ -117,7 +134,7 @@ def peer_config(home: Home, topology: Topology, organization: Organization, peer
                 "minimalReconnectInterval": "50ms",
                 "policy": "simple",
             },
-            "handlers": _HANDLERS,
+            "handlers": {"authFilters": _named(_FILTERS_OF_3 if fabric_3 else _FILTERS), **_HANDLERS},
             "discovery": {
                 "enabled": True,
                 "authCacheEnabled": True,
@@ -213,6 +230,10 @@ def overlaid(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
         below = laid.get(key)
         laid[key] = overlaid(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return laid
+
+
+def _named(names: Iterable[str]) -> list[dict[str, str]]:
+    return [{"name": name} for name in names]
 
 
 def _intervals(gossip: Gossip) -> dict[str, str]:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from goldengrain.network.programs import find_programs
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 _skipped: Counter[str] = Counter()
@@ -35,6 +37,13 @@ def fabric_bin() -> Path:
     programs = [shutil.which(name, path=folder) for name in ("peer", "orderer")] if folder else []
     need("fabric", programs and all(programs), "set FABRIC_BIN to the folder that holds peer and orderer")
     return Path(folder)
+
+
+async def need_release(fabric_bin: Path, release: tuple[int, int], what: str) -> None:
+    """Go on if Fabric's programs are of a release that has `what`; else skip, which the summary counts aloud."""
+    found = await find_programs(fabric_bin)
+    if found.version < release:
+        pytest.skip(f"{found.release} has no {what}: that needs Fabric {release[0]}.{release[1]}")
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from tests.conformance.gateway_client import GatewayClient
 from tests.conformance.key_value import KeyValueContract
 from tests.conformance.ledger import CheckedLedger
 from tests.conformance.scripted import ScriptedContract
+from tests.conftest import need_release
 
 pytestmark = [pytest.mark.check, pytest.mark.fabric, pytest.mark.asyncio(loop_scope="module")]
 
@@ -27,6 +28,8 @@ TOPOLOGIES = {"raft": default_topology(orderers=3), "smartbft": default_topology
 async def home(
     request: pytest.FixtureRequest, fabric_bin: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Home]:
+    if request.param == "smartbft":
+        await need_release(fabric_bin, (3, 0), "SmartBFT")
     folder = tmp_path_factory.mktemp(request.param)
     async with NativeNetwork(Home(folder / "home"), TOPOLOGIES[request.param], fabric_bin) as network:
         yield network.home

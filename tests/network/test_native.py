@@ -15,18 +15,20 @@ from pathlib import Path
 import pytest
 import yaml
 
+from goldengrain.network import channels
 from goldengrain.network.errors import (
     ChannelJoinFailed,
     FabricProgramsMissing,
     FabricTooOld,
     NetworkAlreadyRunning,
+    NetworkIncomplete,
     NetworkNotFound,
     NetworkNotRunning,
     StartFailed,
     TopologyConflict,
     TopologyInvalid,
 )
-from goldengrain.network.genesis import write_genesis
+from goldengrain.network.genesis import genesis_capability, write_genesis
 from goldengrain.network.home import Home
 from goldengrain.network.lifecycle import deploy
 from goldengrain.network.native import NativeNetwork
@@ -36,7 +38,8 @@ from goldengrain.network.participation import Participation, has_leader, leads
 from goldengrain.network.ports import assign_ports
 from goldengrain.network.programs import find_programs
 from goldengrain.network.runtime import down, query_status, restart_node, up
-from goldengrain.network.topology import CouchDb, Gossip, Peer, Topology, default_topology
+from goldengrain.network.topology import Channel, CouchDb, Gossip, Peer, Topology, default_topology
+from tests.conftest import need_release
 
 Programs = Callable[..., Path]
 
@@ -67,19 +70,56 @@ async def test_missing_programs_are_named(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("said", "version", "capability"),
+    ("said", "orderer", "version", "release"),
     [
-        ("v3.1.5", (3, 1), "V3_0"),
-        ("3.0.0", (3, 0), "V3_0"),
-        ("v2.5.12", (2, 5), "V2_0"),
-        ("latest", (0, 0), "V3_0"),
+        ("v3.1.5", "", (3, 1), "Fabric 3.1"),
+        ("3.0.0", "", (3, 0), "Fabric 3.0"),
+        ("v2.5.12", "", (2, 5), "Fabric 2.5"),
+        ("latest", "# dep\tgithub.com/hyperledger-labs/SmartBFT\tv0", (3, 0), "Fabric 3.0 (development build)"),
+        ("latest", "# dep\tgo.etcd.io/etcd\tv0", (2, 5), "Fabric 2.5 (development build)"),
     ],
 )
-async def test_the_channels_capability_follows_from_the_release(
-    programs: Programs, said: str, version: tuple[int, int], capability: str
+async def test_a_release_is_what_the_program_says_or_by_what_it_was_built(
+    programs: Programs, said: str, orderer: str, version: tuple[int, int], release: str
 ) -> None:
-    found = await find_programs(programs(said))
-    assert (found.version, found.channel_capability) == (version, capability)
+    found = await find_programs(programs(said, orderer=orderer))
+    assert (found.version, found.release, found.knows_fabric_3) == (version, release, version >= (3, 0))
+
+
+async def test_what_only_fabric_3_knows_is_refused_for_older_programs_and_nothing_is_made(
+    programs: Programs, home: Home, tmp_path: Path
+) -> None:
+    old = programs("v2.5.12")
+    new = Home(tmp_path / "new")
+    bft = default_topology(1, orderers=4, consensus="smartbft")
+    with pytest.raises(FabricTooOld, match=r"orders by SmartBFT, which needs Fabric 3\.0 .* is Fabric 2\.5"):
+        await NativeNetwork(new, bft, old).start()
+    assert not new.path.exists()
+    write_genesis(home, home.load_topology())
+    with pytest.raises(FabricTooOld, match=r"capability V3_0, which needs Fabric 3\.0 .* is Fabric 2\.5"):
+        await NativeNetwork(home, None, old).start()
+    assert not home.nodes.exists()
+
+
+async def test_for_fabric_2_5_the_channel_begins_with_the_capability_that_it_knows(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = NativeNetwork(Home(tmp_path / "home"), default_topology(1), programs("v2.5.12"))
+    monkeypatch.setattr(network, "_joins", lambda *_: [])
+    monkeypatch.setattr(network, "_await_leader", lambda: asyncio.sleep(0))
+    await network.start()
+    await network.stop()
+    assert genesis_capability(network.home, "market") == "V2_0"
+    config = yaml.safe_load((network.home.nodes / "peer0.org1.example.com" / "core.yaml").read_text())
+    assert config["peer"]["handlers"]["authFilters"] == [{"name": "DefaultAuth"}, {"name": "ExpirationCheck"}]
+    further = Channel("further")
+    monkeypatch.setattr(channels, "_require_running", lambda _: None)
+    monkeypatch.setattr(channels, "join_channels", lambda *_, **__: asyncio.sleep(0))
+    await channels.create_channel(network.home, further)
+    assert genesis_capability(network.home, "further") == "V2_0"
+    network.home.genesis_file("further").write_bytes(b"\xff")
+    with pytest.raises(NetworkIncomplete, match="cannot be read"):
+        genesis_capability(network.home, "further")
 
 
 async def test_a_release_that_is_too_old_is_refused(programs: Programs) -> None:
@@ -315,6 +355,7 @@ async def test_a_node_of_no_network_here_cannot_be_restarted(
 async def test_four_smartbft_orderers_take_transactions_and_bear_the_loss_of_one(
     tmp_path: Path, fabric_bin: Path
 ) -> None:
+    await need_release(fabric_bin, (3, 0), "SmartBFT")
     topology = default_topology(2, orderers=4, consensus="smartbft")
     async with NativeNetwork(Home(tmp_path / "home"), topology, fabric_bin) as network:
         assert (await deploy(network.home, "cc", "1", "127.0.0.1:9999")).sequence == 1
