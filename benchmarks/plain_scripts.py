@@ -50,7 +50,7 @@ class PlainNetwork:
         self._bin = fabric_bin
         self._running: list[subprocess.Popen[bytes]] = []
         for owner, orderer in self.topology.orderers():
-            write_orderer(home, owner, orderer)
+            write_orderer(home, self.topology, owner, orderer)
         for organization, peer in self.topology.peers():
             write_peer(home, self.topology, organization, peer)
 

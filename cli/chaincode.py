@@ -17,6 +17,7 @@ from goldengrain.cli.output import console, emit, table
 from goldengrain.cli.session import home_of
 from goldengrain.network import lifecycle
 from goldengrain.network.definition import MAJORITY
+from goldengrain.network.indexes import read_indexes
 
 
 @click.group(cls=Group)
@@ -34,6 +35,7 @@ class Wanted:
     policy: str
     init_required: bool
     tls_root: Path | None
+    indexes: Path | None
 
 
 def _definition(function: Callable[[click.Context, Wanted], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
@@ -52,6 +54,11 @@ def _definition(function: Callable[[click.Context, Wanted], Awaitable[None]]) ->
         "--tls-root",
         type=click.Path(path_type=Path, dir_okay=False),
         help="PEM file of the authority of the server's certificate; without it, no TLS.",
+    )
+    @click.option(
+        "--indexes",
+        type=click.Path(path_type=Path, file_okay=False, exists=True),
+        help="Folder of CouchDB indexes, NAME.json and COLLECTION/NAME.json, for peers that have CouchDB.",
     )
     @wraps(function)
     def call(context: click.Context, **options: Any) -> Awaitable[None]:
@@ -100,6 +107,7 @@ async def _bring(context: click.Context, wanted: Wanted, *, commit: bool = True)
             policy=wanted.policy,
             tls_root=_read(wanted.tls_root),
             init_required=wanted.init_required,
+            indexes=read_indexes(wanted.indexes) if wanted.indexes else None,
             clock=LedgerClock(home.clock_file),
             commit=commit,
         )

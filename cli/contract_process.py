@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from goldengrain.cli.errors import ProcessFailed
+from goldengrain.network.docker_runtime import HOST_ALIAS, DockerRunner
 from goldengrain.network.home import Home, write_atomically
 from goldengrain.network.ports import free_port
 from goldengrain.network.processes import (
@@ -23,6 +24,7 @@ from goldengrain.network.processes import (
     stop_process,
     wait_until,
 )
+from goldengrain.network.topology import LOOPBACK
 
 LOG = "contract.log"
 _START_S = 20.0
@@ -30,12 +32,21 @@ _START_S = 20.0
 
 @dataclass(frozen=True)
 class ContractProcess:
-    """What is known of the process: where it listens, as which package; ``pid`` 0 when it was never started."""
+    """What is known of the process: where it listens, as which package; ``pid`` 0 when it was never started.
+
+    ``announced`` is where peers reach it, if that isn't where it listens.
+    """
 
     address: str
     package_id: str = ""
     pid: int = 0
     started: int = 0
+    announced: str = ""
+
+    @property
+    def package_address(self) -> str:
+        """HOST:PORT that the package names to peers."""
+        return self.announced or self.address
 
 
 def load(home: Home) -> ContractProcess | None:
@@ -52,10 +63,19 @@ def load(home: Home) -> ContractProcess | None:
 
 
 def assign(home: Home) -> ContractProcess:
-    """Give this network's contract an address, once."""
+    """Give this network's contract an address, once: on this machine, or where containers on a bridge reach it.
+
+    Raises:
+        DockerMissing: if peers are on a bridge, and Docker does not say where this machine is on it.
+
+    """
     found = load(home)
     if found is None:
-        found = ContractProcess(f"127.0.0.1:{free_port()}")
+        found = ContractProcess(f"{LOOPBACK}:{free_port()}")
+        if home.load_topology().has_bridge:
+            listening = DockerRunner(home, home.load_topology()).host_gateway()
+            port = found.address.rpartition(":")[2]
+            found = ContractProcess(f"{listening}:{port}", announced=f"{HOST_ALIAS}:{port}")
         _save(home, found)
     return found
 
@@ -75,7 +95,7 @@ def start(home: Home, package_id: str) -> ContractProcess:
         log = home.logs / LOG
         offset = log.stat().st_size if log.exists() else 0
         process = spawn_detached(_command(home, known.address, package_id), log, lock.descriptor)
-        made = ContractProcess(known.address, package_id, process.pid, start_time(process.pid))
+        made = replace(known, package_id=package_id, pid=process.pid, started=start_time(process.pid))
         _save(home, made)
 
         def settled() -> bool:

@@ -85,7 +85,7 @@ async def market_up(home: Home) -> str:
 
 async def deploy_contract(home: Home) -> str:
     """Deploy the contract for every organisation whose keys are here, and start its process. Returns the package id."""
-    address = contract_process.assign(home).address
+    address = contract_process.assign(home).package_address
     package_id = ccaas_package(f"{CONTRACT}_{VERSION}", address).package_id  # the process need not wait for its answer
     starting = asyncio.create_task(asyncio.to_thread(contract_process.start, home, package_id))
     try:

@@ -28,8 +28,9 @@ from goldengrain.network.doctor import examine
 from goldengrain.network.errors import NetworkNotRunning
 from goldengrain.network.home import Home, NetworkState, write_atomically
 from goldengrain.network.importing import import_network, read_identity
+from goldengrain.network.indexes import read_indexes
 from goldengrain.network.nodes import own_nodes
-from goldengrain.network.topology import Channel, Consensus, Topology, default_topology
+from goldengrain.network.topology import Capabilities, Channel, Consensus, Topology, default_topology
 from goldengrain.network.topology_file import load_topology
 from goldengrain.network.topology_template import commented
 
@@ -143,14 +144,16 @@ def status(context: click.Context) -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--channel", default="market", show_default=True, help="Name of the channel.")
 @click.option("--consensus", default="raft", show_default=True, type=click.Choice(get_args(Consensus)))
-def found(context: click.Context, files: tuple[Path, ...], channel: str, consensus: Consensus) -> None:
+@click.option("--capability", default="V3_0", show_default=True, help="The channel's: V2_0 if Fabric 2.5 takes part.")
+def found(context: click.Context, files: tuple[Path, ...], channel: str, consensus: Consensus, capability: str) -> None:
     """Found a network of organisations that keep their own keys, from their cards (`org init`); nothing is started.
 
     Writes HOME/network.bundle, which the others join by.
     """
     home = home_of(context)
     _require_no_network(home)
-    made = cards.found_network(home, [cards.read_card(file) for file in files], Channel(channel, consensus=consensus))
+    wanted = Channel(channel, consensus=consensus, capabilities=Capabilities(channel=capability))
+    made = cards.found_network(home, [cards.read_card(file) for file in files], wanted)
     _write_bundle(context, home, home.path / "network.bundle", [one.name for one in made.everyone])
 
 
@@ -318,6 +321,7 @@ async def _deploy(home: Home, acts: Acts) -> None:
                 policy=chaincode.policy,
                 init_required=chaincode.init_required,
                 collections=collection_package(chaincode.collections),
+                indexes=read_indexes(Path(chaincode.indexes)) if chaincode.indexes else None,
             )
 
 

@@ -96,7 +96,8 @@ def existing(home: Home, wanted: Topology | None, *, runtime: str) -> Topology |
         runtime: `embedded`, `native` or `docker`, which is about to run it.
 
     Raises:
-        TopologyConflict: if another one is wanted (a port of 0 stands for any), or if another runtime has its ledger.
+        TopologyConflict: if another one is wanted (a port of 0 stands for any), or if another runtime has its ledger
+            or can't reach its nodes.
         NetworkIncomplete: if its certificates or its genesis block are missing.
 
     """
@@ -114,6 +115,11 @@ def existing(home: Home, wanted: Topology | None, *, runtime: str) -> Topology |
         raise TopologyConflict(
             f"the network in {home.path} has its ledger in {other}, which the {runtime} runtime cannot use; "
             "choose another folder with --home"
+        )
+    if runtime != "docker" and topology.has_bridge:
+        raise TopologyConflict(
+            f"the network in {home.path} is of containers on a bridge network; use `--runtime docker`, or choose "
+            "another folder with --home"
         )
     for path in (home.organizations, *(home.genesis_file(channel.name) for channel in topology.channels)):
         if not path.exists():

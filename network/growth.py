@@ -218,7 +218,10 @@ def _running(home: Home) -> Topology:
 
 
 def _assigned(home: Home, topology: Topology) -> Topology:
-    return assign_ports(topology, administration=runtime_of(home) != "embedded")
+    runtime = runtime_of(home)
+    if runtime == "docker" and topology.docker.network == "bridge":
+        topology = topology.on_bridge()
+    return assign_ports(topology, administration=runtime != "embedded")
 
 
 def _with_organization(topology: Topology, changed: Organization) -> Topology:

@@ -247,7 +247,10 @@ def network_state(topology: Topology, *, runtime: str, pid: int, started: int) -
                 organization.name,
                 organization.msp_id,
                 organization.domain,
-                tuple(NodeState(peer.host(organization), peer.address) for peer in organization.peers),
+                tuple(
+                    NodeState(peer.host(organization), topology.reached_at(organization, peer))
+                    for peer in organization.peers
+                ),
             )
             for organization in topology.organizations
         ),
@@ -255,7 +258,10 @@ def network_state(topology: Topology, *, runtime: str, pid: int, started: int) -
             topology.orderer.name,
             topology.orderer.msp_id,
             topology.orderer.domain,
-            tuple(NodeState(node.host(topology.orderer), node.address) for node in topology.orderer.orderers),
+            tuple(
+                NodeState(node.host(topology.orderer), topology.reached_at(topology.orderer, node))
+                for node in topology.orderer.orderers
+            ),
         ),
     )
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +88,7 @@ async def deploy(
     tls_client: tuple[bytes, bytes] | None = None,
     init_required: bool = False,
     collections: collection_pb2.CollectionConfigPackage | None = None,
+    indexes: Mapping[str, bytes] | None = None,
     clock: Clock | None = None,
     commit: bool = True,
 ) -> Deployment:
@@ -103,6 +104,7 @@ async def deploy(
         tls_client: certificate and key, PEM, that peers show to a server that asks for them.
         init_required: whether its Init has to be called before any other function.
         collections: private data collections.
+        indexes: for rich queries on peers with CouchDB, see `indexes.read_indexes`.
         clock: what time to write into the transactions; default: the network's ledger time.
         commit: False only installs and approves, for another organisation to commit.
 
@@ -116,7 +118,7 @@ async def deploy(
     """
     home = as_home(home)
     check_name(name, version)
-    package = ccaas_package(f"{name}_{version}", address, tls_root=tls_root, tls_client=tls_client)
+    package = ccaas_package(f"{name}_{version}", address, tls_root=tls_root, tls_client=tls_client, indexes=indexes)
     definition = Definition(name, version, policy, init_required, collections)
     definition.validation_parameter()
     topology = home.load_topology()

@@ -287,7 +287,7 @@ class NativeNetwork:
 
     def _configure(self, programs: FabricPrograms) -> None:
         for owner, orderer in own_orderers(self.home, self.topology):
-            write_orderer(self.home, owner, orderer)
+            write_orderer(self.home, self.topology, owner, orderer)
             self._add(node_of(self.home, orderer.host(owner), "orderer"), str(programs.orderer))
         for organization, peer in own_peers(self.home, self.topology):
             write_peer(self.home, self.topology, organization, peer, fabric_3=programs.knows_fabric_3)

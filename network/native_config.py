@@ -50,6 +50,7 @@ _GOSSIP = {
     },
     "state": {"enabled": False},
 }
+_ANY = "0.0.0.0"  # noqa: S104 - in a container on a bridge: only LOOPBACK's published ports lead there
 _FILTERS = ("DefaultAuth", "ExpirationCheck")
 _FILTERS_OF_3 = (*_FILTERS, "TimeWindowCheck")  # a peer of 2.5 ends over a filter that it does not know
 _HANDLERS = {
@@ -70,9 +71,9 @@ def write_peer(
     write_builder(home.nodes / "builder")
 
 
-def write_orderer(home: Home, organization: OrdererOrganization, orderer: Orderer) -> None:
+def write_orderer(home: Home, topology: Topology, organization: OrdererOrganization, orderer: Orderer) -> None:
     """Write the folder of an orderer, `HOME/nodes/HOST`: `orderer.yaml`."""
-    config = orderer_config(home, organization, orderer)
+    config = orderer_config(home, topology, organization, orderer)
     path = home.nodes / orderer.host(organization) / "orderer.yaml"
     write_atomically(path, yaml.safe_dump(config, sort_keys=False).encode(), mode=0o600)
 
@@ -95,15 +96,17 @@ def peer_config(
     """
     folder = home.peer(organization, peer).absolute()
     data = (home.nodes / peer.host(organization) / "data").absolute()
+    bridged = topology.is_bridged(organization, peer)
+    inner = _ANY if bridged else LOOPBACK
     neighbour = organization.peers[0] if organization.peers[0] != peer else organization.peers[-1]
     config = {
         "peer": {
             "id": peer.host(organization),
             "networkId": topology.channel.name,
-            "listenAddress": peer.address,
+            "listenAddress": f"{_ANY}:{peer.port}" if bridged else peer.address,
             "address": peer.address,
-            "chaincodeListenAddress": f"{LOOPBACK}:{peer.chaincode_port}",
-            "chaincodeAddress": f"{LOOPBACK}:{peer.chaincode_port}",
+            "chaincodeListenAddress": f"{inner}:{peer.chaincode_port}",
+            "chaincodeAddress": f"{peer.listen if bridged else LOOPBACK}:{peer.chaincode_port}",
             "gateway": {"enabled": True, "endorsementTimeout": "30s", "broadcastTimeout": "30s", "dialTimeout": "30s"},
             "gossip": {
                 **_GOSSIP,
@@ -179,20 +182,24 @@ def peer_config(
             },
             "snapshots": {"rootDir": str(data / "snapshots")},
         },
-        "operations": {"listenAddress": f"{LOOPBACK}:{peer.operations_port}", "tls": {"enabled": False}},
+        "operations": {"listenAddress": f"{inner}:{peer.operations_port}", "tls": {"enabled": False}},
         "metrics": {"provider": "prometheus"},
     }
     return overlaid(config, peer.config)
 
 
-def orderer_config(home: Home, organization: OrdererOrganization, orderer: Orderer) -> dict[str, Any]:
+def orderer_config(
+    home: Home, topology: Topology, organization: OrdererOrganization, orderer: Orderer
+) -> dict[str, Any]:
     """Make an orderer's configuration, with absolute paths; ports have to be assigned."""
     folder = home.orderer(organization, orderer).absolute()
     data = (home.nodes / orderer.host(organization) / "data").absolute()
+    bridged = topology.is_bridged(organization, orderer)
+    inner = _ANY if bridged else LOOPBACK
     certificate, key, root = (str(folder / "tls" / name) for name in ("server.crt", "server.key", "ca.crt"))
     config = {
         "General": {
-            "ListenAddress": orderer.listen,
+            "ListenAddress": _ANY if bridged else orderer.listen,
             "ListenPort": orderer.port,
             "TLS": {"Enabled": True, "PrivateKey": key, "Certificate": certificate, "RootCAs": [root]},
             "Cluster": {"ClientCertificate": certificate, "ClientPrivateKey": key, "RootCAs": [root]},
@@ -205,10 +212,10 @@ def orderer_config(home: Home, organization: OrdererOrganization, orderer: Order
         },
         "FileLedger": {"Location": str(data / "ledger")},
         "Consensus": {"WALDir": str(data / "wal"), "SnapDir": str(data / "snapshot")},
-        "Operations": {"ListenAddress": f"{LOOPBACK}:{orderer.operations_port}", "TLS": {"Enabled": False}},
+        "Operations": {"ListenAddress": f"{inner}:{orderer.operations_port}", "TLS": {"Enabled": False}},
         "Metrics": {"Provider": "prometheus"},
         "Admin": {
-            "ListenAddress": f"{LOOPBACK}:{orderer.admin_port}",
+            "ListenAddress": f"{inner}:{orderer.admin_port}",
             "TLS": {
                 "Enabled": True,
                 "PrivateKey": key,

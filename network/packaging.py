@@ -1,8 +1,8 @@
 """Packages of chaincode-as-a-service: what a peer installs to know where a chaincode's server listens.
 
 A package is a gzipped tar of `metadata.json` (`{"type": "ccaas", "label": …}`) and `code.tar.gz`, itself a gzipped tar
-of `connection.json`. Its id is `LABEL:SHA256 of the package`. The bytes depend on the content alone, so the same server
-gives the same id on every machine and on every day.
+of `connection.json` and, where the chaincode has some, CouchDB indexes (`indexes`). Its id is `LABEL:SHA256 of the
+package`. The bytes depend on the content alone, so the same server gives the same id on every machine and on every day.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ def ccaas_package(
     dial_timeout: str = "10s",
     tls_root: bytes | None = None,
     tls_client: tuple[bytes, bytes] | None = None,
+    indexes: Mapping[str, bytes] | None = None,
 ) -> ChaincodePackage:
     """Make the package of a chaincode server.
 
@@ -66,6 +67,7 @@ def ccaas_package(
         tls_root: PEM of the authority that signed the server's certificate, None where the server speaks no TLS.
         tls_client: certificate and key, PEM, that peers show to a server that asks for them (mutual TLS). Whoever has
             the package has the key.
+        indexes: of CouchDB, see `read_indexes`.
 
     Raises:
         PackageInvalid: if label or address are not such, or `tls_client` comes without `tls_root`.
@@ -85,7 +87,7 @@ def ccaas_package(
     if tls_client is not None:
         certificate, key = tls_client
         connection |= {"client_cert": certificate.decode(), "client_key": key.decode()}
-    code = _archive({"connection.json": _json(connection)})
+    code = _archive({"connection.json": _json(connection), **(indexes or {})})
     content = _archive({"metadata.json": _json({"path": "", "type": "ccaas", "label": label}), "code.tar.gz": code})
     return ChaincodePackage(label, f"{label}:{hashlib.sha256(content).hexdigest()}", content)
 

@@ -49,11 +49,11 @@ def connection_profile(home: Home, topology: Topology, organization: Organizatio
             for member in topology.organizations
         },
         "peers": {
-            peer.host(member): _node(peer.host(member), peer.address, _tls_root(home, member))
+            peer.host(member): _node(peer.host(member), topology.reached_at(member, peer), _tls_root(home, member))
             for member, peer in topology.peers()
         },
         "orderers": {
-            orderer.host(owner): _node(orderer.host(owner), orderer.address, _tls_root(home, owner))
+            orderer.host(owner): _node(orderer.host(owner), topology.reached_at(owner, orderer), _tls_root(home, owner))
             for owner, orderer in topology.orderers()
         },
         "channels": {

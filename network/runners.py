@@ -41,5 +41,5 @@ def runner_of(home: Home) -> Runner:
 
     """
     if runtime_of(home) == "docker":
-        return DockerRunner(home, home.load_topology().docker)
+        return DockerRunner(home, home.load_topology())
     return ProcessRunner()

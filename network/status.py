@@ -23,7 +23,7 @@ from .nodes import run_nodes
 from .participation import leads, participation, read_metrics
 from .processes import is_locked
 from .runners import runner_of, runtime_of
-from .topology import Orderer, OrdererOrganization, Organization, Peer
+from .topology import Orderer, OrdererOrganization, Organization, Peer, Topology
 
 IMPORTED = "imported"
 """The runtime of a network that others run."""
@@ -88,9 +88,9 @@ async def query_status(home: Home | Path, *, timeout_s: float = 3.0) -> NetworkS
     home = as_home(home)
     topology = home.load_topology()
     state = home.load_state() if home.network_file.exists() else None
-    peers = [_peer_status(home, topology.channel.name, *member, timeout_s) for member in topology.peers()]
+    peers = [_peer_status(home, topology, *member, timeout_s) for member in topology.peers()]
     known = [(owner, orderer) for owner, orderer in topology.orderers() if orderer.port]  # a profile may name none
-    orderers = [_orderer_status(home, topology.channel.name, *member, timeout_s) for member in known]
+    orderers = [_orderer_status(home, topology, *member, timeout_s) for member in known]
     return NetworkStatus(is_running(home), state, tuple(await asyncio.gather(*peers, *orderers)))
 
 
@@ -109,9 +109,10 @@ def is_imported(home: Home) -> bool:
 
 
 async def _peer_status(
-    home: Home, channel: str, organization: Organization, peer: Peer, timeout_s: float
+    home: Home, topology: Topology, organization: Organization, peer: Peer, timeout_s: float
 ) -> NodeStatus:
-    found = await _node_status(peer.host(organization), organization.msp_id, peer.address, timeout_s)
+    channel, address = topology.channel.name, topology.reached_at(organization, peer)
+    found = await _node_status(peer.host(organization), organization.msp_id, address, timeout_s)
     found = replace(found, expires=first_expiry(home.peer(organization, peer)))
     if not found.answering or not home.user(organization, "Admin").exists():
         return found
@@ -132,9 +133,10 @@ async def _peer_status(
 
 
 async def _orderer_status(
-    home: Home, channel: str, owner: OrdererOrganization, orderer: Orderer, timeout_s: float
+    home: Home, topology: Topology, owner: OrdererOrganization, orderer: Orderer, timeout_s: float
 ) -> NodeStatus:
-    found = await _node_status(orderer.host(owner), owner.msp_id, orderer.address, timeout_s)
+    channel, address = topology.channel.name, topology.reached_at(owner, orderer)
+    found = await _node_status(orderer.host(owner), owner.msp_id, address, timeout_s)
     found = replace(found, expires=first_expiry(home.orderer(owner, orderer)))
     if not found.answering or not orderer.admin_port or not home.nodes.exists():
         return found

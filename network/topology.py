@@ -17,7 +17,7 @@ import ipaddress
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from .errors import TopologyInvalid
@@ -43,7 +43,10 @@ _USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class CouchDb:
-    """The CouchDB server (HOST:PORT) that a peer keeps its state in; the password is the content of a file."""
+    """The CouchDB server (HOST:PORT) that a peer keeps its state in; the password is the content of a file.
+
+    Each peer needs a server of its own: peers name databases by channel and chaincode alone.
+    """
 
     address: str
     username: str = "admin"
@@ -208,7 +211,10 @@ class Collection:
 
 @dataclass(frozen=True)
 class Chaincode:
-    """A chaincode server that is deployed when the network comes up; `address` is its HOST:PORT."""
+    """A chaincode server that is deployed when the network comes up.
+
+    `address` is its HOST:PORT, `indexes` a folder with CouchDB indexes (`indexes.read_indexes`), empty for none.
+    """
 
     name: str
     version: str
@@ -216,13 +222,19 @@ class Chaincode:
     policy: str = MAJORITY
     init_required: bool = False
     collections: tuple[Collection, ...] = ()
+    indexes: str = ""
 
 
 @dataclass(frozen=True)
 class Docker:
-    """What the docker runtime runs: images and their tag. Containers are on the host's network."""
+    """What the docker runtime runs: images and their tag, and on which network.
+
+    On the `host`'s, nodes listen where they would without containers. On a `bridge` of its own they know each other by
+    their host names, and their ports are published at `LOOPBACK`.
+    """
 
     tag: str = "3.1"
+    network: Literal["host", "bridge"] = "host"
     peer_image: str = "hyperledger/fabric-peer"
     orderer_image: str = "hyperledger/fabric-orderer"
 
@@ -293,12 +305,44 @@ class Topology:
         wanted = channel.members or tuple(organization.name for organization in self.organizations)
         return tuple(organization for organization in self.organizations if organization.name in wanted)
 
+    def is_bridged(self, organization: Organization | OrdererOrganization, node: Peer | Orderer) -> bool:
+        """Whether a node runs on a bridge network, where its host name is its address; see `Docker`."""
+        return self.docker.network == "bridge" and node.listen == f"{node.name}.{organization.domain}"
+
+    @property
+    def has_bridge(self) -> bool:
+        """Whether any node runs on a bridge network."""
+        return any(self.is_bridged(*one) for one in self.peers()) or any(
+            self.is_bridged(*one) for one in self.orderers()
+        )
+
+    def reached_at(self, organization: Organization | OrdererOrganization, node: Peer | Orderer) -> str:
+        """HOST:PORT that this machine's programs reach a node at; other nodes use its `address`."""
+        return f"{LOOPBACK}:{node.port}" if self.is_bridged(organization, node) else node.address
+
+    def on_bridge(self) -> Topology:
+        """The same with every node's host name as its address.
+
+        Raises:
+            TopologyInvalid: if a node has been given an address of its own.
+
+        """
+        members = tuple(
+            replace(one, peers=tuple(replace(peer, listen=_bridge_name(one, peer)) for peer in one.peers))
+            for one in self.organizations
+        )
+        first, *others = (
+            replace(one, orderers=tuple(replace(node, listen=_bridge_name(one, node)) for node in one.orderers))
+            for one in self.orderer_organizations
+        )
+        return replace(self, organizations=members, orderer=first, further_orderers=tuple(others))
+
     def ports(self) -> Iterator[int]:
         """Every port of every node in a fixed order, 0 where it is not assigned."""
         for _, peer in self.peers():
-            yield from _node_ports(peer)
+            yield from node_ports(peer)
         for _, orderer in self.orderers():
-            yield from _node_ports(orderer)
+            yield from node_ports(orderer)
 
 
 def default_topology(
@@ -346,6 +390,8 @@ def _check(topology: Topology) -> None:
     for what in ("name", "msp_id", "domain"):
         _check_distinct(f"{what} of the organisations", [getattr(one, what) for one in topology.everyone])
     _check_distinct("ports", _claimed(topology))
+    servers = [peer.couchdb.address for _, peer in topology.peers() if peer.couchdb]
+    _check_distinct("couchdb servers (each peer needs its own)", servers)
     for index, channel in enumerate(topology.channels):
         _check_channel("channel" if index == 0 else f"further_channels[{index - 1}]", channel, topology)
     _check_distinct("names of the channels", [channel.name for channel in topology.channels])
@@ -355,11 +401,22 @@ def _check(topology: Topology) -> None:
             raise TopologyInvalid(f"gossip.{name}: {value} is not between 1 and 60000 milliseconds")
 
 
+def _bridge_name(organization: Organization | OrdererOrganization, node: Peer | Orderer) -> str:
+    host = f"{node.name}.{organization.domain}"
+    if node.listen not in (LOOPBACK, host):
+        raise TopologyInvalid(
+            f"{host}: listen {node.listen} can't be on a bridge network, where its host name is a node's address; "
+            "leave it out, or use `docker: {network: host}`"
+        )
+    return host
+
+
 def _claimed(topology: Topology) -> list[str]:
     """Every port that is given; one of another address than `LOOPBACK` with that address."""
     nodes: list[Peer | Orderer] = [peer for _, peer in topology.peers()]
     nodes += [orderer for _, orderer in topology.orderers()]
-    ports = [(node.listen, port) for node in nodes for port in _node_ports(node) if port]
+    here = topology.docker.network == "bridge"  # all are published at the same address then
+    ports = [(LOOPBACK if here else node.listen, port) for node in nodes for port in node_ports(node) if port]
     return [str(port) if address == LOOPBACK else f"{address}:{port}" for address, port in ports]
 
 
@@ -380,7 +437,7 @@ def _check_nodes(place: str, nodes: tuple[Peer, ...] | tuple[Orderer, ...]) -> N
     for index, node in enumerate[Peer | Orderer](nodes):
         _match(f"{place}[{index}].name", node.name, _NODE)
         _check_address(f"{place}[{index}].listen", node.listen)
-        for port in _node_ports(node):
+        for port in node_ports(node):
             if not 0 <= port <= 65535:
                 raise TopologyInvalid(f"{place}[{index}]: {port} is not a TCP port (0 assigns one)")
     _check_distinct(f"{place}: names", [node.name for node in nodes])
@@ -402,7 +459,8 @@ def _check_channel(place: str, channel: Channel, topology: Topology) -> None:
         raise TopologyInvalid(f"{place}.consensus: smartbft needs at least 4 orderers; give more, or use raft")
 
 
-def _node_ports(node: Peer | Orderer) -> tuple[int, int, int]:
+def node_ports(node: Peer | Orderer) -> tuple[int, int, int]:
+    """Every port of a node, that of its gRPC services first."""
     if isinstance(node, Peer):
         return node.port, node.operations_port, node.chaincode_port
     return node.port, node.admin_port, node.operations_port

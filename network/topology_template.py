@@ -54,8 +54,8 @@ gossip:
 #     policy: OR('Org1MSP.peer', 'Org2MSP.peer')
 #     collections: [{{name: secret, policy: "OR('Org1MSP.member')", block_to_live: 100}}]
 
-# For --runtime docker.
-docker: {{tag: "3.1"}}
+# For --runtime docker. On a bridge network nodes know each other by host name; their ports are published at 127.0.0.1.
+docker: {{tag: "3.1", network: host}}
 """
 
 

@@ -263,7 +263,10 @@ class ChaincodeStub:
     async def _page(self, start: str, end: str, page_size: int, bookmark: str) -> Page:
         metadata = queries.page_metadata(page_size, bookmark)
         request = chaincode_shim_pb2.GetStateByRange(startKey=start, endKey=end, metadata=metadata)
-        return await queries.ask_page(self._exchange, ChaincodeMessage.GET_STATE_BY_RANGE, request.SerializeToString())
+        page = await queries.ask_page(self._exchange, ChaincodeMessage.GET_STATE_BY_RANGE, request.SerializeToString())
+        # After the last page peers with LevelDB give no bookmark, those with CouchDB the range's end in JSON's escapes,
+        # which sort behind it (Fabric: statecouchdb, readDocRange). A next page's first key is before the end.
+        return page._replace(bookmark="") if end and page.bookmark >= end else page
 
 
 def _text(argument: bytes) -> str:

@@ -24,6 +24,14 @@ class FullScript(Script):
         found = await stub.private_data(collection).metadata(key)
         return [[name, hexadecimal(raw)] for name, raw in found.items()]
 
+    async def _queryp(self, stub: ChaincodeStub, query: str, size: int) -> list[list[str]]:
+        """Every page of a rich query."""
+        pages, bookmark = list[list[str]](), ""
+        while (page := await stub.query_page(query, size, bookmark)).items:
+            pages.append([item.key for item in page.items])
+            bookmark = page.bookmark
+        return pages
+
     async def _rangeallp(self, stub: ChaincodeStub, size: int, bookmark: str) -> dict[str, Any]:
         items, following = await stub.range_all_composite_page(size, bookmark)
         return {**summary(items), "bookmark": following}

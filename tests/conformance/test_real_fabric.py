@@ -1,6 +1,8 @@
-"""Our client, our lifecycle and our shim on Fabric's own peers, with three Raft orderers and with four of SmartBFT."""
+"""Our client, our lifecycle and our shim on Fabric's own peers: with three Raft orderers, with four of SmartBFT (where
+they are of Fabric 3), and with a CouchDB for each peer's state (where there is COUCHDB_BIN)."""
 
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,11 +19,16 @@ from tests.conformance.key_value import KeyValueContract
 from tests.conformance.ledger import CheckedLedger
 from tests.conformance.scripted import ScriptedContract
 from tests.conftest import need_release
+from tests.couchdb import couchdbs
 
 pytestmark = [pytest.mark.check, pytest.mark.fabric, pytest.mark.asyncio(loop_scope="module")]
 
 
-TOPOLOGIES = {"raft": default_topology(orderers=3), "smartbft": default_topology(orderers=4, consensus="smartbft")}
+TOPOLOGIES = {
+    "raft": default_topology(orderers=3),
+    "smartbft": default_topology(orderers=4, consensus="smartbft"),
+    "couchdb": default_topology(),
+}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=TOPOLOGIES)
@@ -31,8 +38,12 @@ async def home(
     if request.param == "smartbft":
         await need_release(fabric_bin, (3, 0), "SmartBFT")
     folder = tmp_path_factory.mktemp(request.param)
-    async with NativeNetwork(Home(folder / "home"), TOPOLOGIES[request.param], fabric_bin) as network:
-        yield network.home
+    with ExitStack() as stack:
+        topology = TOPOLOGIES[request.param]
+        if request.param == "couchdb":
+            topology, _ = stack.enter_context(couchdbs(folder, topology))
+        async with NativeNetwork(Home(folder / "home"), topology, fabric_bin) as network:
+            yield network.home
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -28,8 +28,9 @@ from goldengrain.network.errors import CardInvalid, IdentityExists, TopologyInva
 from goldengrain.network.home import Home
 from goldengrain.network.lifecycle import committed, deploy
 from goldengrain.network.nodes import own_nodes
+from goldengrain.network.programs import find_programs
 from goldengrain.network.renewal import renew_authorities
-from goldengrain.network.topology import BatchSettings, Channel, OrdererOrganization, Organization
+from goldengrain.network.topology import BatchSettings, Capabilities, Channel, OrdererOrganization, Organization
 
 
 @pytest.fixture
@@ -46,8 +47,8 @@ def cards(homes: dict[str, Home]) -> list[dict[str, Any]]:
     return [read_card(home.path / "cards" / f"{name}.json") for name, home in homes.items()]
 
 
-def consortium(homes: dict[str, Home]) -> None:
-    found_network(homes["Org1"], cards(homes), Channel("market"))
+def consortium(homes: dict[str, Home], capabilities: Capabilities | None = None) -> None:
+    found_network(homes["Org1"], cards(homes), Channel("market", capabilities=capabilities or Capabilities()))
     bundle = json.loads(json.dumps(make_bundle(homes["Org1"])))
     for name in ("Org2", "Orderers"):
         join_network(homes[name], bundle)
@@ -144,7 +145,7 @@ async def test_a_consortium_runs_with_each_organisations_keys_in_its_own_folder(
     homes: dict[str, Home], fabric_bin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FABRIC_BIN", str(fabric_bin))
-    consortium(homes)
+    consortium(homes, Capabilities() if (await find_programs(fabric_bin)).knows_fabric_3 else Capabilities("V2_0"))
     try:
         for name in ("Orderers", "Org1", "Org2"):
             await asyncio.to_thread(runtime.up, homes[name])

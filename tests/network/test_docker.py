@@ -104,7 +104,9 @@ def test_the_compose_file_describes_every_node(home: Home) -> None:
         ),
         Node("orderer.test", "orderer", home.nodes / "orderer.test", home.logs / "y", ("orderer",)),
     ]
-    made = yaml.safe_load(yaml.safe_dump(compose(home, Docker("2.5.9", "mirror/peer"), nodes)))
+    topology = replace(default_topology(1), docker=Docker("2.5.9", peer_image="mirror/peer"))
+    made = yaml.safe_load(yaml.safe_dump(compose(home, topology, nodes)))
+    assert "networks" not in made
     peer, orderer = made["services"]["peer0.a.test"], made["services"]["orderer.test"]
     assert (peer["image"], orderer["image"]) == ("mirror/peer:2.5.9", "hyperledger/fabric-orderer:2.5.9")
     assert (
@@ -115,6 +117,7 @@ def test_the_compose_file_describes_every_node(home: Home) -> None:
     assert peer["volumes"] == [f"{home.path.absolute()}:{home.path.absolute()}"]
     assert peer["environment"] == {"A": "b"}
     assert peer["labels"]["goldengrain.node"] == "peer0.a.test"
+    assert peer["network_mode"] == orderer["network_mode"] == "host"
 
 
 def test_a_release_is_read_from_a_tag() -> None:
@@ -154,6 +157,8 @@ async def test_a_network_of_containers_comes_up_grows_goes_down_and_comes_up_aga
 @pytest.mark.fabric
 def test_an_image_that_cannot_be_had_is_named(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", engine)
-    topology = replace(default_topology(1), docker=Docker("0.0", "127.0.0.1:1/none", "127.0.0.1:1/none"))
+    topology = replace(
+        default_topology(1), docker=Docker("0.0", peer_image="127.0.0.1:1/none", orderer_image="127.0.0.1:1/none")
+    )
     with pytest.raises(DockerMissing, match=r"127\.0\.0\.1:1/none:0\.0 is not here and cannot be pulled"):
         runtime.up(Home(tmp_path / "home"), topology, runtime="docker")

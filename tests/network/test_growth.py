@@ -32,6 +32,7 @@ from goldengrain.network.pki import create_organization
 from goldengrain.network.snapshot_join import read_channel
 from goldengrain.network.snapshots import create_snapshot
 from goldengrain.network.topology import BatchSettings, Orderer, Organization, Peer, default_topology
+from tests.conftest import need_release
 
 FOURTH = Organization("Org4", "Org4MSP", "org4.example.com")
 CC = ("cc", "1", "127.0.0.1:9999")
@@ -181,6 +182,8 @@ async def settings_change_again(home: Home) -> None:
 async def test_real_orderers_are_added_replaced_and_removed(
     consensus: str, tmp_path: Path, fabric_bin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if consensus == "smartbft":
+        await need_release(fabric_bin, (3, 0), "SmartBFT")
     monkeypatch.setenv("FABRIC_BIN", str(fabric_bin))
     home = Home(tmp_path / "home")
     orderers = 3 if consensus == "raft" else 4

@@ -177,7 +177,7 @@ def test_configurations_name_only_files_that_exist_and_only_this_machine(home: H
     topology = assign_ports(topology, administration=True)
     for organization, peer in topology.peers():
         write_peer(home, topology, organization, peer)
-    write_orderer(home, topology.orderer, topology.orderer.orderers[0])
+    write_orderer(home, topology, topology.orderer, topology.orderer.orderers[0])
     documents = [yaml.safe_load(path.read_text()) for path in home.nodes.glob("*/*.yaml")]
     assert len(documents) == 4
     seen = [value for document in documents for value in _texts(document)]

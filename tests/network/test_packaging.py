@@ -13,6 +13,7 @@ from fabric_protos.peer.lifecycle import lifecycle_pb2
 
 from goldengrain.network.definition import MAJORITY, Definition
 from goldengrain.network.errors import PackageInvalid, PolicyInvalid
+from goldengrain.network.indexes import read_indexes
 from goldengrain.network.native_builder import write_builder
 from goldengrain.network.packaging import ccaas_package, check_name
 
@@ -47,6 +48,27 @@ def test_the_same_server_gives_the_same_id_always() -> None:
     assert package.content[:10] == bytes.fromhex("1f8b080000000000") + package.content[8:10]
     assert package == ccaas_package("vec_1.0", "127.0.0.1:9999")
     assert package.package_id != ccaas_package("vec_1.0", "127.0.0.1:9998").package_id
+
+
+def test_indexes_are_carried_where_a_peer_looks_for_them(tmp_path: Path) -> None:
+    index = b'{"index": {"fields": ["owner"]}, "ddoc": "byOwner", "name": "byOwner", "type": "json"}'
+    (tmp_path / "owner.json").write_bytes(index)
+    (tmp_path / "colA").mkdir()
+    (tmp_path / "colA" / "owner.json").write_bytes(index)
+    files = _files(_files(ccaas_package("a", "h:1", indexes=read_indexes(tmp_path)).content)["code.tar.gz"])
+    assert files.pop("connection.json")
+    assert files == {
+        "META-INF/statedb/couchdb/indexes/owner.json": index,
+        "META-INF/statedb/couchdb/collections/colA/indexes/owner.json": index,
+    }
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"index": 5}', '{"index": {"fields": []}}'])
+def test_what_is_no_index_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "x.json").write_text(content)
+    with pytest.raises(PackageInvalid, match="index"):
+        read_indexes(tmp_path)
 
 
 def test_its_shape_is_that_of_recorded_packages(vectors: Path) -> None:

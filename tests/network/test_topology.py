@@ -133,6 +133,10 @@ def test_a_short_file_takes_the_rest_from_the_names() -> None:
         ("organizations: [{name: Org1}]\nfurther_channels: [{name: market}]", "market given more than once"),
         ("organizations: [{name: Org1}]\ngossip: {alive_ms: 0}", "gossip.alive_ms: 0 is not between"),
         ("organizations: [{name: Org1}]\nchaincodes: [{name: cc, version: '1'}]", "chaincodes[0].address: missing"),
+        (
+            "organizations: [{name: A, peers: [{name: a, couchdb: {address: h}}, {name: b, couchdb: {address: h}}]}]",
+            "each peer needs its own",
+        ),
         ("organizations: [{name: Org1, peers: [{couchdb: 5}]}]", "organizations[0].peers[0].couchdb: a mapping"),
         (
             "organizations: [{name: Org1, peers: [{port: 7051}]}, {name: Org2, peers: [{port: 7051}]}]",

@@ -131,7 +131,8 @@ class Transaction:
             if collection == request.collection and key >= start and (not request.endKey or key < request.endKey)
         ]
         if metadata.pageSize:
-            return self._page(found, metadata.pageSize)
+            last = json.dumps(request.endKey)[1:-1] if self.ledger.couchdb else ""
+            return self._page(found, metadata.pageSize, None if len(found) > metadata.pageSize else last)
         return self._first_batch(found)
 
     def _get_query_result(self, payload: bytes) -> bytes:
@@ -190,10 +191,10 @@ class Transaction:
             raise RefusedError(f"collection {self.channel_id}/cc/{collection} could not be found")
 
     def _page(self, found: list[bytes], size: int, bookmark: str | None = None) -> bytes:
-        """A page; its bookmark is the next key, or CouchDB's own, which is never empty."""
+        """A page; its bookmark is the next key where none is given."""
         self._paged = True
         if bookmark is None:
-            bookmark = kv_query_result_pb2.KV.FromString(found[size]).key if len(found) > size else ""
+            bookmark = kv_query_result_pb2.KV.FromString(found[size]).key
         page = found[:size]
         metadata = shim_pb2.QueryResponseMetadata(fetched_records_count=len(page), bookmark=bookmark)
         return shim_pb2.QueryResponse(

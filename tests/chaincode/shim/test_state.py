@@ -183,17 +183,21 @@ async def test_a_range_left_early_is_closed_on_the_peer(network: Network) -> Non
     assert outcome.transaction.open_queries == {}
 
 
-async def test_pages_follow_each_other_by_bookmark(network: Network) -> None:
+@pytest.mark.parametrize("couchdb", [False, True], ids=["leveldb", "couchdb"])
+@pytest.mark.parametrize("end", ["", "f", "f\x00"])
+async def test_pages_follow_each_other_by_bookmark(network: Network, end: str, couchdb: bool) -> None:
     async def body(stub: ChaincodeStub) -> None:
         pages, bookmark = [], ""
         while True:
-            items, bookmark = await stub.range_page("", "", 2, bookmark)
+            items, bookmark = await stub.range_page("", end, 2, bookmark)
             pages.append([item.key for item in items])
             if not bookmark:
                 break
         assert pages == [["a", "b"], ["c", "d"], ["e"]]
 
-    assert (await network.run(body, ledger=ledger(a=b"1", b=b"1", c=b"1", d=b"1", e=b"1"))).response.status == 200
+    state = ledger(a=b"1", b=b"1", c=b"1", d=b"1", e=b"1")
+    state.couchdb = couchdb
+    assert (await network.run(body, ledger=state)).response.status == 200
 
 
 async def test_a_page_makes_a_transaction_read_only(network: Network) -> None:

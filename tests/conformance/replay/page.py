@@ -39,6 +39,23 @@ of Go's maps. Signatures are verified instead.
 
 This page is what that run writes (`python -m tests.conformance.replay.page`); a test compares it with the run.
 Differences are listed with their reasons in `tests/conformance/replay/differences.yaml`.
+
+## On Fabric's own programs
+
+The same contracts are held against real peers and orderers wherever `FABRIC_BIN` names them, by
+`tests/conformance/test_real_fabric.py`: client, lifecycle, shim, and every block by an independent checker. Which of
+them apply follows from the programs' release; what does not is skipped with the reason.
+
+| network | Fabric 3.1 | Fabric 2.5 |
+| --- | --- | --- |
+| three Raft orderers | passed | passed, in a channel with the capability V2_0 |
+| four SmartBFT orderers | passed | refused by name: it needs Fabric 3 |
+| CouchDB for each peer's state | passed with CouchDB 3.4 | passed with CouchDB 3.4 |
+
+CouchDB runs where `COUCHDB_BIN` names the folder with its program, one server for each peer: rich queries, whole, in
+pages and of private data, and `tests/network/test_couchdb.py` with a swap and a chaincode's indexes. Peers of 2.5 have
+neither batches of reads (GET_STATE_MULTIPLE) nor of writes; the shim then asks key by key. The remaining tests marked
+`fabric` (growth, consortia, kills, the demonstration) ran with both releases, too.
 """
 
 
