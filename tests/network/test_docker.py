@@ -14,6 +14,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
+from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -24,12 +25,22 @@ import pytest
 import yaml
 
 from goldengrain.network import growth, runtime
-from goldengrain.network.docker_runtime import compose, container_name, version_of
+from goldengrain.network.docker_runtime import (
+    DockerNetwork,
+    DockerRunner,
+    compose,
+    compose_file,
+    container_name,
+    network_name,
+    version_of,
+)
 from goldengrain.network.errors import DockerMissing, NetworkAlreadyRunning
 from goldengrain.network.home import Home
 from goldengrain.network.lifecycle import deploy
 from goldengrain.network.nodes import Node
+from goldengrain.network.programs import FabricPrograms
 from goldengrain.network.topology import Docker, Orderer, default_topology
+from tests.conformance import programs
 from tests.conftest import need
 
 LIBRARIES = {"/lib/x86_64-linux-gnu/libc.so.6": "lib/x86_64-linux-gnu", "/lib64/ld-linux-x86-64.so.2": "lib64"}
@@ -151,6 +162,89 @@ async def test_a_network_of_containers_comes_up_grows_goes_down_and_comes_up_aga
     finally:
         await asyncio.to_thread(partial(runtime.down, home, purge=True))
     assert not home.path.exists()
+
+
+@pytest.mark.check
+@pytest.mark.fabric
+@pytest.mark.timeout(180)
+async def test_docker_compose_runs_the_file_that_is_written(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that has been up once is started by compose alone, takes a transaction, and is stopped by it."""
+    need("docker", shutil.which("docker-compose"), "install docker-compose")
+    monkeypatch.setenv("DOCKER_HOST", engine)
+    home = Home(tmp_path / "home")
+
+    async def compose_does(*words: str) -> None:
+        command = ["docker-compose", "--file", str(compose_file(home)), *words]
+        process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT, cwd=tmp_path)
+        said, _ = await process.communicate()
+        assert process.returncode == 0, said.decode()
+
+    await asyncio.to_thread(partial(runtime.up, home, default_topology(orderers=3), runtime="docker"))
+    try:
+        async with programs.key_value(home) as deployed:
+            await asyncio.to_thread(runtime.down, home)
+            await compose_does("config", "--quiet")
+            await compose_does("up", "--detach")
+            assert runtime.is_running(home)
+            await deployed.wait_ready("put", "composed", "yes")
+            async with deployed.contract(1) as contract:
+                assert (await contract.submit("put", "once", "more")).code == "VALID"
+                assert await contract.evaluate("get", "composed") == b"yes"
+            await compose_does("down")
+            assert not runtime.is_running(home)
+            assert everything(engine) == []
+    finally:
+        await asyncio.to_thread(partial(runtime.down, home, purge=True))
+
+
+def everything(engine: str) -> list[str]:
+    """Names of all containers and of all networks that tests made."""
+    client = docker.DockerClient(base_url=engine, version="1.41")
+    try:
+        networks = [one.name for one in client.networks.list() if one.name not in ("host", "none")]
+        return [one.name for one in client.containers.list(all=True)] + networks
+    finally:
+        client.close()
+
+
+@pytest.mark.check
+@pytest.mark.fabric
+def test_an_engine_makes_bridge_and_container_as_it_is_told(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made and looked at, not started: containers on a bridge would talk over other addresses than 127.0.0.1."""
+    monkeypatch.setenv("DOCKER_HOST", engine)
+    home = Home(tmp_path / "home")
+    network = DockerNetwork(home, replace(default_topology(1), docker=Docker(network="bridge")))
+    network.topology = network._create(FabricPrograms(Path("peer"), Path("orderer"), (3, 1)))
+    network._configure(FabricPrograms(Path("peer"), Path("orderer"), (3, 1)))
+    runner = DockerRunner(home, network.topology)
+    (owner, peer), host = next(network.topology.peers()), "peer0.org1.example.com"
+    with runner._engine() as client:
+        made = runner.create(client, network._nodes[host])
+        again = runner.create(client, network._nodes[host])
+        assert made.id != again.id
+        (bridge,) = client.networks.list(names=[network_name(home)])
+        assert (bridge.attrs["Driver"], bridge.attrs["Labels"]) == ("bridge", {"goldengrain.home": str(home.path)})
+        seen = client.containers.get(container_name(home, host)).attrs
+    assert seen["Config"]["Hostname"] == host
+    assert seen["Config"]["Labels"] == {"goldengrain.home": str(home.path), "goldengrain.node": host}
+    assert host in seen["NetworkSettings"]["Networks"][network_name(home)]["Aliases"]
+    assert len(seen["NetworkSettings"]["Networks"]) == 1
+    ports = (peer.port, peer.operations_port, peer.chaincode_port)
+    published = {f"{port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}] for port in ports}
+    assert seen["HostConfig"]["PortBindings"] == published
+    assert seen["HostConfig"]["ExtraHosts"] == ["host.docker.internal:host-gateway"]
+    assert seen["HostConfig"]["Binds"] == [f"{home.path}:{home.path}:rw"]
+    with pytest.raises(DockerMissing, match="no default bridge"):
+        runner.host_gateway()
+    if shutil.which("docker-compose"):
+        command = ["docker-compose", "--file", str(compose_file(home)), "config", "--quiet"]
+        subprocess.run(command, check=True, capture_output=True)
+    runner.stop(network._nodes.values())
+    assert everything(engine) == []
 
 
 @pytest.mark.check
