@@ -49,10 +49,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=8.0, help="how long each load lasts (8)")
     parser.add_argument("--largest", type=int, default=scale.SIZES[-1], help="scale: offers in the largest state (10⁶)")
     parser.add_argument("--rounds", type=int, default=scale.ROUNDS, help=f"scale: rounds of calls ({scale.ROUNDS})")
+    parser.add_argument("--model", default="", help="enclave: only the model whose name begins so (all)")
     options = parser.parse_args()
     if unknown := set(options.names) - BENCHMARKS.keys():
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: one of {', '.join(BENCHMARKS)}")
-    runs = BENCHMARKS | {"scale": partial(scale.run, largest=options.largest, rounds=options.rounds)}
+    runs = BENCHMARKS | {
+        "scale": partial(scale.run, largest=options.largest, rounds=options.rounds),
+        "enclave": partial(enclave.run, model=options.model),
+    }
     here, reports = machine(), []
     if not options.json:
         print(", ".join(f"{name} {value}" for name, value in here.items()), flush=True)

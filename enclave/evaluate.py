@@ -25,7 +25,7 @@ from goldengrain.chaincode.protocol.errors import GoldenGrainError
 from goldengrain.chaincode.protocol.task import BenchmarkSpec, Task
 from goldengrain.enclave.dataset_file import DatasetFile
 from goldengrain.enclave.metrics import Array, Tally
-from goldengrain.enclave.runner import Feed, Forward, Runner
+from goldengrain.enclave.runner import BytesSource, Feed, Forward, Runner
 from goldengrain.enclave.test_set import TestSet
 
 SECONDS = 86_400
@@ -98,7 +98,7 @@ def tallied_sealed(
 
 def _run(model: bytes, spec: BenchmarkSpec, feed: PlainTestSet | TestSet, progress: Progress | None) -> Tally:
     watched = feed if progress is None else _Watched(feed, progress)
-    Runner(0).feed(model, spec.interface, spec.limits, watched, SECONDS)
+    Runner(0).feed(BytesSource(model), spec.interface, spec.limits, watched, SECONDS)
     return feed.tally
 
 

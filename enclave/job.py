@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from goldengrain.chaincode.protocol import digests, sealing
+from goldengrain.chaincode.protocol import sealing
 from goldengrain.chaincode.protocol.canonical import Json
 from goldengrain.chaincode.protocol.errors import KeyMalformed
 from goldengrain.chaincode.protocol.policy import TrustBundle
@@ -98,12 +98,14 @@ class Bench:
         score = test_set.tally.score(task.eta)
         if score < payload.ticket.threshold:
             return Result(Outcome.DECLINED)
-        return Result(Outcome.PASS, score, self._locked(payload, opened), digests.sha256(opened.model))
+        return Result(Outcome.PASS, score, self._locked(payload, opened), opened.model.digest)
 
     def _locked(self, payload: JobTicketPayload, opened: OpenedJob) -> bytes:
         """Seal K to the provider and lock it by r; a provider's key that nothing can be sealed to is its own fault."""
         order = payload.ticket.order
         try:
-            return sealing.lock_key(payload.task.provider_key, opened.key, opened.secret, order, self.keys.enclave)
+            return sealing.lock_key(
+                payload.task.provider_key, opened.model.key, opened.secret, order, self.keys.enclave
+            )
         except KeyMalformed as error:
             raise DatasetEnvelopeWrong("the provider's key is none: nothing can be sealed to it") from error

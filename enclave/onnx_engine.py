@@ -42,9 +42,10 @@ class OnnxModel:
     def __init__(self, checked: CheckedModel, interface: ModelInterface) -> None:
         self.batch = checked.batch
         self._input, self._output = interface.input.name, interface.output.name
-        self._session = _guarded(
-            ort.InferenceSession, checked.data, session_options(), providers=["CPUExecutionProvider"]
-        )
+        self._weights = {name: ort.OrtValue.ortvalue_from_numpy(one) for name, one in checked.weights.items()}
+        options = session_options()
+        options.add_external_initializers(list(self._weights), list(self._weights.values()))
+        self._session = _guarded(ort.InferenceSession, checked.message, options, providers=["CPUExecutionProvider"])
 
     def run(self, batch: Array) -> Array:
         """Return the output for a batch of inputs; raises `ModelNotRunnable`, `OutOfMemory`."""

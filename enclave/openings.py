@@ -4,8 +4,9 @@ Every file comes from the host, by digest. One of another digest or size than th
 (`HostBytesRefused`: nothing is signed). One of the right digest that is wrong inside is its author's: the developer's
 (`ModelRefused`: `failed`) or the provider's (`DatasetRefused`: `unusable`).
 
-The test set may be larger than memory and is read once, while the model runs on it (`test_set`). Where a job ends
-before that, it is read all the same: whether anything may be signed is known only then.
+Model and test set are read as they are needed, the one on its way to the process that runs it (`sealed_model`), the
+other while the model runs (`test_set`). Where a job ends before that, they are read all the same: whether anything may
+be signed is known only then.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import hmac
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from goldengrain.chaincode.protocol import digests, sealing, stream
+from goldengrain.chaincode.protocol import digests, sealing
 from goldengrain.chaincode.protocol.errors import SealingError
 from goldengrain.chaincode.protocol.offer import Order
 from goldengrain.chaincode.protocol.sealing import PrivateKey
@@ -24,29 +25,27 @@ from goldengrain.enclave.errors import (
     DatasetEnvelopeWrong,
     DatasetRefused,
     HostBytesRefused,
-    ModelCiphertextWrong,
     ModelEnvelopeWrong,
     ModelRefused,
-    ModelTooLarge,
 )
+from goldengrain.enclave.sealed_model import SealedModel
 from goldengrain.enclave.test_set import TestSet
 
 
 @dataclass(frozen=True, repr=False)
 class JobFiles:
-    """What the host brings for a job: two envelopes, the model's ciphertext and the test set's (or a file with it)."""
+    """What the host brings for a job: two envelopes, and the ciphertexts of model and test set, or files with them."""
 
     model_envelope: bytes
     dataset_envelope: bytes
-    model: bytes
+    model: bytes | BinaryIO
     dataset: bytes | BinaryIO
 
-    def require(self, payload: JobTicketPayload) -> None:
-        """Raise `HostBytesRefused` for the first file in memory that is not the ledger's."""
+    def require_envelopes(self, payload: JobTicketPayload) -> None:
+        """Raise `HostBytesRefused` for the first envelope that is not the ledger's."""
         wanted = (
             ("the model's envelope", self.model_envelope, payload.ticket.model_envelope),
             ("the test set's envelope", self.dataset_envelope, payload.ticket.dataset_envelope),
-            ("the model", self.model, payload.order.ciphertext),
         )
         for name, data, digest in wanted:
             if not hmac.compare_digest(digests.sha256(data), digest):
@@ -55,33 +54,29 @@ class JobFiles:
 
 @dataclass(frozen=True, repr=False)
 class OpenedJob:
-    """A job's secrets, in memory: K and r, the model's plaintext, and the test set, to be read."""
+    """A job's secrets: r, and model and test set, to be read with their keys."""
 
-    key: bytes
     secret: bytes
-    model: bytes
+    model: SealedModel
     test_set: TestSet
 
 
 def open_job(private: PrivateKey, payload: JobTicketPayload, files: JobFiles) -> OpenedJob:
-    """Carry out checks 14 to 16 but for the test set itself, which `test_set.read` opens; it may block.
+    """Carry out checks 14 to 16 but for what the reading of model and test set finds; it may block.
 
     See the module's docstring for what is raised.
     """
-    files.require(payload)
+    files.require_envelopes(payload)
+    model = SealedModel(files.model, payload.order, payload.task.spec.limits.model_bytes)
     test_set = TestSet(files.dataset, payload.task)
     try:
-        key, secret = _open_envelope(private, files.model_envelope, payload.order)  # 14
+        model.key, secret = _open_envelope(private, files.model_envelope, payload.order)  # 14
         test_set.key = _open_dataset_key(private, files, payload.task)  # 15
     except (ModelRefused, DatasetRefused):
+        model.require_ciphertext()
         test_set.require_ciphertext()
         raise
-    try:
-        model = _open_model(key, files.model, payload)  # 16
-    except ModelRefused:
-        test_set.read(lambda _: None)  # 15 comes first
-        raise
-    return OpenedJob(key, secret, model, test_set)
+    return OpenedJob(secret, model, test_set)
 
 
 def _open_envelope(private: PrivateKey, envelope: bytes, order: Order) -> tuple[bytes, bytes]:
@@ -99,15 +94,3 @@ def _open_dataset_key(private: PrivateKey, files: JobFiles, task: Task) -> bytes
     if digests.sha256(key) != task.dataset.key:
         raise DatasetEnvelopeWrong("the test set's envelope holds another key than the task's")
     return key
-
-
-def _open_model(key: bytes, ciphertext: bytes, payload: JobTicketPayload) -> bytes:
-    order, limit = payload.order, payload.task.spec.limits.model_bytes
-    if len(ciphertext) != order.size:
-        raise ModelCiphertextWrong(f"the ciphertext has {len(ciphertext):,} bytes, the offer says {order.size:,}")
-    try:
-        if stream.plaintext_size(len(ciphertext), order.chunk_size) > limit:
-            raise ModelTooLarge(f"the model has more than the {limit:,} bytes that the task admits")
-        return bytes(stream.decrypt(key, ciphertext, chunk_size=order.chunk_size))
-    except SealingError as error:
-        raise ModelCiphertextWrong(f"the model: {error}") from error

@@ -4,7 +4,8 @@ A crash of the engine is taken for the model's fault only when two fresh process
 from outside, out of memory or out of time is the machine's fault, and nothing is signed. A waiting worker that died
 before it was given anything is replaced.
 
-What goes in and what comes out is a `Feed`, piece by piece, so that memory doesn't grow with the test set. A feed is
+A model comes from a `Source`, inputs and outputs are a `Feed`'s, all of it piece by piece: the enclave's memory grows
+neither with the model nor with the test set. A model is parsed only once all of it has come without a fault. A feed is
 always read to its end, even when the model has failed by then: only at its end is it known whether the test set was the
 right one, and that comes first.
 """
@@ -22,6 +23,7 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -32,11 +34,12 @@ from goldengrain.enclave.errors import (
     ModelCrashes,
     ModelInterfaceWrong,
     ModelNotRunnable,
+    ModelRefused,
     OutOfTime,
     WorkerLost,
     error_from_reply,
 )
-from goldengrain.enclave.frames import frame, read_frame_from
+from goldengrain.enclave.frames import announced, frame, read_frame_from
 from goldengrain.enclave.metrics import Array
 
 SECONDS = 600
@@ -45,8 +48,30 @@ START_SECONDS = 60
 _CRASHES = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL, -signal.SIGBUS}
 _COMMAND = (sys.executable, "-m", "goldengrain.enclave.worker")
 _PIPE = 1024 * 1024
+_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""Large blocks come in huge pages where the kernel has them: short jobs pay most for memory that is used first."""
 
 Forward = Callable[[memoryview], None]
+
+
+class Source(ABC):
+    """Where a model comes from. It may be read more than once."""
+
+    @abstractmethod
+    def read(self, forward: Forward) -> None:
+        """Hand on its size (`frames.announced`), then all of it in pieces; raises what is wrong with it."""
+
+
+class BytesSource(Source):
+    """A model in memory."""
+
+    def __init__(self, model: bytes) -> None:
+        self._model = model
+
+    def read(self, forward: Forward) -> None:
+        """Hand on the model."""
+        forward(memoryview(announced(len(self._model))))
+        forward(memoryview(self._model))
 
 
 class Feed(ABC):
@@ -102,6 +127,7 @@ class Runner:
         self._spares: list[Worker] = []
         self._lock = threading.Lock()
         self._closed = False
+        self._after = ThreadPoolExecutor(1, "worker-ending")
 
     async def __aenter__(self) -> Runner:
         await asyncio.to_thread(self._prepare)
@@ -117,22 +143,23 @@ class Runner:
             spares, self._spares = self._spares, []
         for worker in spares:
             worker.end()
+        await asyncio.to_thread(self._after.shutdown)
 
     async def run(
         self, model: bytes, interface: ModelInterface, limits: ModelLimits, inputs: Array, *, seconds: int = SECONDS
     ) -> Array:
         """Run a model over inputs in a process of its own; returns the outputs. Raises as `feed` does."""
         feed = ArrayFeed(inputs)
-        await asyncio.to_thread(self.feed, model, interface, limits, feed, seconds)
+        await asyncio.to_thread(self.feed, BytesSource(model), interface, limits, feed, seconds)
         return feed.outputs
 
     def feed(
-        self, model: bytes, interface: ModelInterface, limits: ModelLimits, feed: Feed, seconds: int = SECONDS
+        self, model: Source, interface: ModelInterface, limits: ModelLimits, feed: Feed, seconds: int = SECONDS
     ) -> None:
         """Run a model over what a feed holds, in a process of its own.
 
-        Raises what the feed raises, before all else; then `ModelRefused` for the model's fault and `HostFault` for the
-        machine's.
+        Raises what the source raises, but for a model's fault; then what the feed raises; then `ModelRefused` for the
+        model's fault and `HostFault` for the machine's.
         """
         request = {"interface": interface.to_json(), "limits": limits.to_json(), "samples": feed.samples}
         head = json.dumps(request | {"seconds": seconds}).encode()
@@ -163,8 +190,14 @@ class Runner:
         try:
             yield worker
         finally:
-            worker.end()
-            self._prepare()  # only now: a start takes a processor for most of a second
+            worker.kill()
+            with self._lock:  # nobody waits for its memory to be given back
+                if not self._closed:
+                    self._after.submit(self._replace, worker)
+
+    def _replace(self, worker: Worker) -> None:
+        worker.end()
+        self._prepare()  # only now: a start takes a processor for most of a second
 
 
 class Worker:
@@ -178,6 +211,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
+                env=os.environ | _ENVIRONMENT,
             )
         except OSError as error:
             raise WorkerLost(f"no worker can be started: {error.strerror}") from error
@@ -199,7 +233,7 @@ class Worker:
     def _output(self) -> BinaryIO:
         return cast(BinaryIO, self._process.stdout)
 
-    def serve(self, head: bytes, model: bytes, interface: ModelInterface, feed: Feed, seconds: int) -> None:
+    def serve(self, head: bytes, model: Source, interface: ModelInterface, feed: Feed, seconds: int) -> None:
         """Run one model; see `Runner.feed`."""
         with self._limited(START_SECONDS):
             try:
@@ -207,7 +241,7 @@ class Worker:
             except EOFError as error:
                 raise _NeverReady from error
         with self._limited(seconds):
-            feeding = _Feeding(feed, [frame(head), frame(model)], self._input)
+            feeding = _Feeding(head, model, feed, self._input)
             feeding.start()
             try:
                 refusal = self._collect(interface, feed)
@@ -220,10 +254,14 @@ class Worker:
         if refusal is not None:
             raise refusal
 
-    def end(self) -> None:
-        """End the process, and wait for it."""
+    def kill(self) -> None:
+        """End the process."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
+
+    def end(self) -> None:
+        """End the process, and wait for it."""
+        self.kill()
         self._process.wait()
         for pipe in (self._input, self._output):
             with contextlib.suppress(OSError):
@@ -276,25 +314,41 @@ class Worker:
 
 
 class _Feeding(threading.Thread):
-    """Hands a job and its inputs to a worker; once that has gone, the feed is only read."""
+    """Hands a job, its model and its inputs to a worker; once that has gone, they are only read."""
 
-    def __init__(self, feed: Feed, frames: list[bytes], sink: BinaryIO) -> None:
+    def __init__(self, head: bytes, model: Source, feed: Feed, sink: BinaryIO) -> None:
         super().__init__(daemon=True)
         self.error: BaseException | None = None
-        self._feed, self._frames, self._sink = feed, frames, sink
+        self._head, self._model, self._feed, self._sink = head, model, feed, sink
         self._gone = False
 
     def run(self) -> None:
         """Feed; what is raised is kept for who waits."""
         try:
-            for data in self._frames:
-                self._forward(memoryview(data))
+            self._forward(memoryview(frame(self._head)))
+            fault = self._hand_over_model()
             self._feed.read(self._forward)
+            if fault is not None:
+                raise fault
         except BaseException as error:  # noqa: BLE001 - raised again where the thread is joined
             self.error = error
         finally:
-            with contextlib.suppress(OSError):
-                self._sink.close()
+            self._close()
+
+    def _hand_over_model(self) -> ModelRefused | None:
+        """Let the worker go on once its model is whole; else end it, and return what comes after the feed's faults."""
+        try:
+            self._model.read(self._forward)
+        except ModelRefused as error:
+            self._close()
+            return error
+        self._forward(memoryview(frame(b"")))
+        return None
+
+    def _close(self) -> None:
+        self._gone = True
+        with contextlib.suppress(OSError):
+            self._sink.close()
 
     def _forward(self, data: memoryview) -> None:
         if self._gone:

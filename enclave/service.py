@@ -54,7 +54,6 @@ MAX_CONNECTIONS = 64
 LOOK_S = 60.0
 """Seconds between looks at the clock for the end of the keys' epoch."""
 MAX_ENVELOPE = 4096
-MAX_FILE = 4 * 1024**3
 _WORD = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -203,20 +202,11 @@ class Service:
         self._unfinished += 1  # keys don't change under a job, waiting or running
         try:
             async with self._jobs:
-                model = await asyncio.to_thread(self._read, request["model"])
-                with self._opened(request["dataset"]) as dataset:
+                with self._opened(request["model"]) as model, self._opened(request["dataset"]) as dataset:
                     report = await self.bench.run(transaction, JobFiles(envelopes[0], envelopes[1], model, dataset))
         finally:
             self._unfinished -= 1
         return report.to_json()
-
-    def _read(self, name: Json) -> bytes:
-        """Read a file of the exchange folder, at once, so that it can't change between digest and use."""
-        with self._opened(name) as file:
-            data = file.read(MAX_FILE + 1)
-        if len(data) > MAX_FILE:
-            raise HostBytesRefused(f"{name} has more than {MAX_FILE:,} bytes")
-        return data
 
     @contextlib.contextmanager
     def _opened(self, name: Json) -> Iterator[BinaryIO]:

@@ -10,9 +10,7 @@ Memory: three chunks, the labels, and what a metric keeps of outputs.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import io
 from typing import BinaryIO, cast
 
 import numpy as np
@@ -25,13 +23,11 @@ from goldengrain.enclave.errors import (
     DatasetMalformed,
     DatasetRefused,
     DatasetUndecryptable,
-    HostBytesRefused,
 )
+from goldengrain.enclave.host_file import HostFile
 from goldengrain.enclave.metrics import Array, Tally
 from goldengrain.enclave.runner import Feed, Forward
 from goldengrain.enclave.tensors import LENGTH, HeaderWrong, header_size
-
-PIECE = 1024 * 1024
 
 
 class TestSet(Feed):
@@ -43,8 +39,7 @@ class TestSet(Feed):
         self.samples = task.spec.samples
         self.key = b""
         self.tally = Tally.of(task.spec)
-        self._file = io.BytesIO(ciphertext) if isinstance(ciphertext, bytes) else ciphertext
-        self._task = task
+        self._ciphertext, self._task = ciphertext, task
         self._container: _Container | None = None
 
     def read(self, forward: Forward) -> None:
@@ -53,13 +48,13 @@ class TestSet(Feed):
         Raises `HostBytesRefused` before all else, then `DatasetRefused`.
         """
         self.tally = Tally.of(self._task.spec)
-        source = _Hashing(self._file)
+        source = self._file()
         fault: Exception | None = None
         try:
             self._open(source, forward)
         except (SealingError, DatasetRefused) as error:
             fault = error
-        self._require_ledgers(source)
+        source.require(self._task.dataset.ciphertext)
         if isinstance(fault, SealingError):
             raise DatasetUndecryptable(f"the test set: {fault}") from fault
         if fault is not None:
@@ -72,38 +67,17 @@ class TestSet(Feed):
 
     def require_ciphertext(self) -> None:
         """Raise `HostBytesRefused` unless the ciphertext is the ledger's; nothing is decrypted."""
-        self._require_ledgers(_Hashing(self._file))
+        self._file().require(self._task.dataset.ciphertext)
 
-    def _open(self, source: _Hashing, forward: Forward) -> None:
+    def _file(self) -> HostFile:
+        return HostFile("the test set", self._ciphertext)
+
+    def _open(self, source: HostFile, forward: Forward) -> None:
         self._container = container = _Container(self._task, forward)
         written = stream.decrypt_file(self.key, cast(BinaryIO, source), cast(BinaryIO, container))
         if not hmac.compare_digest(written.digest, self._task.dataset.plaintext):
             raise DatasetUndecryptable("the test set decrypts to another text than the task's")
         container.finish()
-
-    def _require_ledgers(self, source: _Hashing) -> None:
-        if not hmac.compare_digest(source.finish(), self._task.dataset.ciphertext):
-            raise HostBytesRefused("the test set has another digest than the ledger says: fetch it anew")
-
-
-class _Hashing:
-    """A file read once from its start, each byte hashed. Nothing else is believed of it, not even its size."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._digest = hashlib.sha256()
-        file.seek(0)
-
-    def read(self, size: int) -> bytes:
-        data = self._file.read(size)
-        self._digest.update(data)
-        return data
-
-    def finish(self) -> bytes:
-        """Read what is left; return the digest of all."""
-        while self.read(PIECE):
-            pass
-        return self._digest.digest()
 
 
 class _Container:

@@ -4,9 +4,9 @@ It holds no key and no label. It gets interface, limits, the model and the input
 back on standard output, and is limited in memory and processor time; it can write no file, start no program, and where
 the system lets it, it has no network. Whatever a model does to it, the enclave lives on.
 
-In: a frame of JSON, a frame with the model, then the inputs' bytes, as many as the samples take. Out: an empty frame
-when ready; then frames whose first byte says what they are: `o` and a batch's outputs, as often as there are batches,
-then `d`; or `e` and an error as JSON, which ends it.
+In: a frame of JSON; the model with its size before it; an empty frame once it may be parsed; then the inputs' bytes, as
+many as the samples take. Out: an empty frame when ready; then frames whose first byte says what they are: `o` and a
+batch's outputs, as often as there are batches, then `d`; or `e` and an error as JSON, which ends it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from goldengrain.chaincode.protocol.task import ModelInterface, ModelLimits
 from goldengrain.enclave.confinement import confine, forbid_writing
 from goldengrain.enclave.engine import open_model, run_batch
 from goldengrain.enclave.errors import OutOfMemory
-from goldengrain.enclave.frames import frame, read_frame_from
+from goldengrain.enclave.frames import frame, read_announced_from, read_frame_from
 from goldengrain.enclave.torch_engine import load_torch
 from goldengrain.enclave.warm_up import warm_up
 from goldengrain.enclave.weights import BATCH, check_weights, looks_like_weights
@@ -57,7 +57,8 @@ def main() -> int:
 def _run(request: dict[str, Any], source: BinaryIO, sink: BinaryIO) -> None:
     interface = ModelInterface.from_json(request["interface"])
     limits, samples = ModelLimits.from_json(request["limits"]), int(request["samples"])
-    data = read_frame_from(source)
+    data = read_announced_from(source)
+    read_frame_from(source)  # the enclave has held it against the ledger's digest
     kind, shape = np.dtype(interface.input.type.value), interface.input.shape[1:]
     row = kind.itemsize * int(np.prod(shape))
     if looks_like_weights(data):

@@ -15,6 +15,8 @@ In this order, each with its own refusal (all are `ModelRefused`):
 10. counted operations for one sample; the task fixes the number of samples, and with it the time.
 
 What is run afterwards is the checked message, written anew: bytes that another parser might read differently are gone.
+The bytes of large weights are taken out of the message as they are checked and go beside it: nothing is as slow with a
+large model as to copy it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper
 
@@ -43,6 +47,7 @@ from goldengrain.enclave.errors import (
 from goldengrain.enclave.onnx_rules.operators import COSTS, ML, Call, Shape
 from goldengrain.enclave.onnx_rules.shapes import infer_ml
 
+Array = npt.NDArray[Any]
 IR_VERSIONS = range(3, 14)
 OPERATOR_SETS = {"": range(9, 26), ML: range(1, 5)}
 MAX_TENSORS = 65_536
@@ -76,9 +81,10 @@ ELEMENT_NAMES = {
 
 @dataclass(frozen=True)
 class CheckedModel:
-    """A model that may be run: its bytes written anew, samples a run, and what a run costs."""
+    """A model that may be run: its message written anew, the weights beside it, samples a run, and what a run costs."""
 
-    data: bytes
+    message: bytes
+    weights: Mapping[str, Array]
     batch: int
     operations: int
     """Counted for one sample."""
@@ -93,7 +99,7 @@ def check_model(data: bytes, interface: ModelInterface, limits: ModelLimits, sam
     model = _parse(data)
     _check_versions(model)
     _check_nodes(model.graph, limits)
-    _check_tensors(model.graph)
+    model, weights = _lift(model)
     _check_interface(model.graph, interface)
     _check_order(model.graph)
     _prune(model.graph, interface.output.name)
@@ -109,7 +115,8 @@ def check_model(data: bytes, interface: ModelInterface, limits: ModelLimits, sam
         raise ModelTooCostly(
             f"{operations:,} operations are counted for a sample; the task admits {limits.operations:,}"
         )
-    return CheckedModel(model.SerializeToString(), batch, operations, memory)
+    kept = {tensor.name: weights[tensor.name] for tensor in model.graph.initializer if tensor.name in weights}
+    return CheckedModel(model.SerializeToString(), kept, batch, operations, memory)
 
 
 def _parse(data: bytes) -> ModelProto:
@@ -178,18 +185,41 @@ def _attributes(node: NodeProto) -> Mapping[str, Any]:
     return found
 
 
-def _check_tensors(graph: GraphProto) -> None:
+def _lift(model: ModelProto) -> tuple[ModelProto, dict[str, Array]]:
+    """Check all tensors; return the model without the bytes of large weights, and these.
+
+    The given model is spent: with it goes the memory of its weights.
+    """
+    weights = _check_tensors(model.graph)
+    return ModelProto.FromString(model.SerializeToString()), weights
+
+
+def _check_tensors(graph: GraphProto) -> dict[str, Array]:
     if graph.sparse_initializer or graph.quantization_annotation:
         raise ModelTypeRefused("the model holds sparse or quantised tensors; export it with dense ones")
-    for tensor in _all_tensors(graph):
+    weights: dict[str, Array] = {}
+    for tensor in graph.initializer:
+        content = _check_tensor(tensor)
+        if content and math.prod(tensor.dims) > MAX_SHAPE:
+            kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+            weights[tensor.name] = np.frombuffer(content, kind).reshape(tuple(tensor.dims))
+            _leave_out(tensor)
+    for tensor in _attribute_tensors(graph):
         _check_tensor(tensor)
     names = {tensor.name for tensor in graph.initializer}
     if len(names) != len(graph.initializer) or "" in names:
         raise ModelStructureWrong("the model names an initializer twice, or not at all")
+    return weights
 
 
-def _all_tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    yield from graph.initializer
+def _leave_out(tensor: TensorProto) -> None:
+    """Say that a tensor's bytes are beside the model; the engine is given them by name and looks for no file."""
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="beside")
+
+
+def _attribute_tensors(graph: GraphProto) -> Iterator[TensorProto]:
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.type == AttributeProto.TENSOR:
@@ -199,16 +229,19 @@ def _all_tensors(graph: GraphProto) -> Iterator[TensorProto]:
 _TYPED_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 
 
-def _check_tensor(tensor: TensorProto) -> None:
+def _check_tensor(tensor: TensorProto) -> bytes:
+    """Check a tensor; return its raw bytes, none where its values are written one by one."""
     if tensor.data_location != TensorProto.DEFAULT or tensor.external_data:
         raise ModelExternalData(f"the bytes of tensor {tensor.name[:80]!r} lie outside the model")
     if tensor.data_type not in ELEMENT_BYTES or tensor.HasField("segment"):
         raise ModelTypeRefused(f"tensor {tensor.name[:80]!r} has an element type that is not on the allow-list")
     elements = _elements(tuple(tensor.dims))
     typed = sum(len(getattr(tensor, name)) for name in _TYPED_FIELDS)
-    whole = len(tensor.raw_data) == elements * ELEMENT_BYTES[tensor.data_type] if tensor.raw_data else typed == elements
-    if not whole or (tensor.raw_data and typed):
+    raw = tensor.raw_data  # once: each look is a copy
+    whole = len(raw) == elements * ELEMENT_BYTES[tensor.data_type] if raw else typed == elements
+    if not whole or (raw and typed):
         raise ModelStructureWrong(f"tensor {tensor.name[:80]!r} holds another number of values than its shape says")
+    return raw
 
 
 def _elements(shape: Shape) -> int:

@@ -105,6 +105,7 @@ class Deal:
         model: bytes | None = None,
         container: bytes | None = None,
         spec: dict[str, Any] | None = None,
+        chunk_size: int = 1024,
         **order: Any,
     ) -> Deal:
         provider = PrivateKey.generate()
@@ -130,7 +131,7 @@ class Deal:
             terms=TERMS,
         )
         key, secret = stream.generate_key(), digests.sha256(b"r")
-        ciphertext = stream.encrypt(key, model_bytes() if model is None else model, chunk_size=1024)
+        ciphertext = stream.encrypt(key, model_bytes() if model is None else model, chunk_size=chunk_size)
         fields = {
             "channel": CHANNEL,
             "contract": CONTRACT,
@@ -142,7 +143,7 @@ class Deal:
             "attempt": 1,
             "ciphertext": digests.sha256(ciphertext),
             "size": len(ciphertext),
-            "chunk_size": 1024,
+            "chunk_size": chunk_size,
             "key_check": digests.key_check(key),
             "secret_hash": digests.secret_hash(secret),
             "reserve": 0,
