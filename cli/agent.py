@@ -6,9 +6,9 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -18,10 +18,11 @@ from goldengrain.cli.agents.developer import Developer
 from goldengrain.cli.agents.duty import Duty, Kind, Notice
 from goldengrain.cli.agents.operator import Operator
 from goldengrain.cli.agents.provider import Provider
+from goldengrain.cli.collateral import roots_option
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.enclave_process import EnclaveKeeper
 from goldengrain.cli.market_session import market_session, short
-from goldengrain.cli.operators import NAME, challenger_option, challenging, prepare
+from goldengrain.cli.operators import NAME, challenger_option, challenging, evidence_for, pccs_option, prepare
 from goldengrain.cli.output import console, emit, table
 from goldengrain.cli.session import home_of
 from goldengrain.cli.settings import settings
@@ -69,10 +70,18 @@ async def developer(context: click.Context, once: bool) -> int:
 @once_option
 @challenger_option
 @click.option("--lease", type=DURATION, help="Lease of a claim.  [default: 10m, within the policy's bounds and B]")
+@pccs_option
+@roots_option
 async def operator(
-    context: click.Context, name: str | None, once: bool, challenger: str | None, lease: int | None
+    context: click.Context,
+    name: str | None,
+    once: bool,
+    challenger: str | None,
+    lease: int | None,
+    pccs: str | None,
+    pccs_ca: Path | None,
 ) -> int:
-    """For who runs an enclave: its registration and renewals, claims, reports in time, lapses.
+    """For who runs an enclave: its registration and renewals, claims, reports in time, lapses, collateral.
 
     NAME tells enclaves of one machine apart (default: the organisation's).
     """
@@ -81,14 +90,15 @@ async def operator(
         where = opened.context
         async with EnclaveKeeper(home, name, channel=where.channel, contract=where.contract) as keeper:
             other = challenging(opened, challenger)
-            side = Operator(opened.market, home, opened.stores, keeper, other, lease)
+            evidence = await evidence_for(opened, keeper, name, pccs, pccs_ca)
+            side = Operator(opened.market, home, opened.stores, keeper, other, lease, evidence=evidence)
             return await _work(context, home, side, once)
 
 
 async def _work(context: click.Context, home: Home, side: Side, once: bool) -> int:
     clock = LedgerClock(home.clock_file)
     if not once:
-        await Agent(side, clock, _printer(context)).work(stopped_by_signals())
+        await Agent(side, clock, partial(show, context, sink=sys.stdout)).work(stopped_by_signals())
         return 0
     notices: list[Notice] = []
     agent = Agent(side, clock, notices.append)
@@ -124,18 +134,14 @@ def _table(duties: list[Duty], now: int) -> list[Any]:
     return [table("Not done yet", ("command", "of", "number", "due", "send until"), rows)] if rows else []
 
 
-def _printer(context: click.Context) -> Callable[[Notice], None]:
-    """Print notices as they come: a line for a person, one JSON object a line with --json."""
-
-    def show(notice: Notice) -> None:
-        if settings(context).json:
-            sys.stdout.write(json.dumps(notice.to_json()) + "\n")
-            sys.stdout.flush()
-        else:
-            console(context).print(_line(notice), soft_wrap=True)
-            sys.stdout.flush()
-
-    return show
+def show(context: click.Context, notice: Notice, sink: TextIO) -> None:
+    """Print a notice as it comes: a line for a person; with --json one JSON object a line, to ``sink``."""
+    if settings(context).json:
+        sink.write(json.dumps(notice.to_json()) + "\n")
+        sink.flush()
+    else:
+        console(context).print(_line(notice), soft_wrap=True)
+        sys.stdout.flush()
 
 
 def _line(notice: Notice) -> str:

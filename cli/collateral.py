@@ -70,15 +70,17 @@ class Stand:
 
 @dataclass(frozen=True)
 class Caches:
-    """A cache for each root: a service's, or what this folder's own development root issues."""
+    """A cache for each root: a service's; for a simulated root, unless a service is named, what this folder issues."""
 
     home: Home
     service: Pccs
+    named: bool = False
 
     def of(self, root: AttestationRoot) -> Cache:
         """The cache of what is signed under a root."""
         folder = self.home.path / "collateral" / root.id.hex()[:16]
-        return Cache(folder, self._issued if root.kind is RootKind.SIMULATED else self.service.fetch)
+        issued = root.kind is RootKind.SIMULATED and not self.named
+        return Cache(folder, self._issued if issued else self.service.fetch)
 
     def _issued(self, fmspc: bytes, tee: Tee) -> str:
         now = LedgerClock(self.home.clock_file).now()
@@ -126,7 +128,7 @@ async def fetch(
 async def status(context: click.Context, pccs: str | None, pccs_ca: Path | None, offline: bool) -> int:
     """Show the collateral that registered enclaves rest on. Exit code 3 if it is due or there is a warning."""
     async with market_session(context) as opened:
-        cache = None if offline else _cache(opened, pccs, pccs_ca)
+        cache = None if offline else caches(opened.home, pccs, pccs_ca)
         stands = await _stands(opened, cache)
     emit(context, {"collateral": [one.to_json() for one in stands]}, _shown(stands))
     return 3 if any(one.view is None or one.view.due or one.view.warnings for one in stands) else 0
@@ -139,7 +141,7 @@ async def status(context: click.Context, pccs: str | None, pccs_ca: Path | None,
 async def renew(context: click.Context, pccs: str | None, pccs_ca: Path | None, everything: bool) -> int:
     """Fetch what is due of the collateral that enclaves rest on, and store it on the ledger."""
     async with market_session(context) as opened:
-        stands = await _stands(opened, _cache(opened, pccs, pccs_ca))
+        stands = await _stands(opened, caches(opened.home, pccs, pccs_ca))
         renewed, failed = [], []
         for one in stands:
             if one.failure is not None:
@@ -208,12 +210,18 @@ def _until(collateral: Collateral) -> str:
     return f"good until {moment(collateral.expires)}"
 
 
+def named_service(url: str | None) -> str | None:
+    """The caching service that somebody has named."""
+    return url or os.environ.get("GOLDENGRAIN_PCCS") or None
+
+
+def caches(home: Home, url: str | None, roots: Path | None) -> Caches:
+    """Caches of what a named service gives, else Intel's own."""
+    return Caches(home, _service(url, roots), named_service(url) is not None)
+
+
 def _service(url: str | None, roots: Path | None) -> Pccs:
-    return Pccs(url or os.environ.get("GOLDENGRAIN_PCCS") or INTEL_SERVICE, roots)
-
-
-def _cache(opened: MarketSession, url: str | None, roots: Path | None) -> Caches:
-    return Caches(opened.home, _service(url, roots))
+    return Pccs(named_service(url) or INTEL_SERVICE, roots)
 
 
 def _read(path: Path) -> bytes:

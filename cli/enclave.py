@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,22 +18,33 @@ from goldengrain.chaincode.protocol.collateral import examine
 from goldengrain.chaincode.protocol.errors import MalformedInput
 from goldengrain.chaincode.protocol.quote_rules import DEFAULT, AllOf, read_rules
 from goldengrain.cli import enclave_config, operating
-from goldengrain.cli.agent import stopped_by_signals
-from goldengrain.cli.agents.agent import Agent
+from goldengrain.cli.agent import show, stopped_by_signals
+from goldengrain.cli.agents.agent import AT_ONCE, Agent
 from goldengrain.cli.agents.duty import Kind, Notice
-from goldengrain.cli.agents.metrics import Metrics
+from goldengrain.cli.agents.evidence import Evidence
+from goldengrain.cli.agents.metrics import HOST, Metrics
 from goldengrain.cli.agents.operator import Operator
-from goldengrain.cli.collateral import collateral
+from goldengrain.cli.collateral import collateral, roots_option
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.enclave_process import EnclaveHost, EnclaveKeeper, attach, folder_of
 from goldengrain.cli.enclave_process import trust as trust_again
 from goldengrain.cli.errors import CommandLineError, FileRefused
 from goldengrain.cli.following import take_over
 from goldengrain.cli.market_session import MarketSession, market_session, short
-from goldengrain.cli.operators import NAME, challenger_option, challenging, metrics_option, parallel_option, prepare
+from goldengrain.cli.operators import (
+    NAME,
+    challenger_option,
+    challenging,
+    evidence_for,
+    metrics_option,
+    parallel_option,
+    pccs_option,
+    prepare,
+)
 from goldengrain.cli.output import console, emit, table
 from goldengrain.cli.roster import is_fit
 from goldengrain.cli.session import home_of
+from goldengrain.cli.settings import settings
 from goldengrain.cli.task import SIMULATED
 from goldengrain.cli.timing import DURATION, moment
 from goldengrain.enclave.client import EnclaveClient
@@ -94,6 +106,8 @@ def build(context: click.Context, output: Path, jobs: int, memory: int, port: in
 @metrics_option
 @click.option("--idle", type=DURATION, help="Stop when there was nothing to do for so long.  [default: go on]")
 @click.option("--lease", type=DURATION, help="Lease of a claim.  [default: 10m, within the policy's bounds and B]")
+@pccs_option
+@roots_option
 async def run(
     context: click.Context,
     name: str | None,
@@ -104,11 +118,14 @@ async def run(
     metrics: int | None,
     idle: int | None,
     lease: int | None,
+    pccs: str | None,
+    pccs_ca: Path | None,
 ) -> None:
     """Start an enclave, register it where it is not, and run jobs until Ctrl+C, so many, or until there are none.
 
     The operator's agent (`goldengrain agent operator`) with an end. NAME tells enclaves of one machine apart (default:
-    the organisation's). A job that has begun is finished first.
+    the organisation's). A job that has begun is finished first. With --json what it does is logged on standard error,
+    one JSON object a line.
     """
     home, name = home_of(context), prepare(context, name)
     if quotes is not None:
@@ -123,14 +140,13 @@ async def run(
         ):
             host = await keeper.host()
             async with host.client() as client:
-                await _registered(context, opened, client, challenger)
-            console(context).print(f"enclave {short(host.id)} works for {opened.msp_id}; Ctrl+C stops it")
-            if port is not None:
-                console(context).print(f"figures: http://127.0.0.1:{port}/metrics")
+                evidence = await evidence_for(opened, keeper, name, pccs, pccs_ca)
+                await _registered(context, opened, client, challenger, evidence=evidence)
+            _tell_ready(context, host, opened.msp_id, port)
             other = challenging(opened, challenger)
-            side = Operator(opened.market, home, opened.stores, keeper, other, lease, parallel)
+            side = Operator(opened.market, home, opened.stores, keeper, other, lease, parallel, evidence=evidence)
             shown = _Jobs(context, stop, jobs, idle, figures)
-            agent = Agent(side, LedgerClock(home.clock_file), shown.note)
+            agent = Agent(side, LedgerClock(home.clock_file), shown.note, AT_ONCE + parallel)
             watching = asyncio.create_task(shown.watch(agent))
             try:
                 await agent.work(stop)
@@ -218,8 +234,26 @@ async def verify_quote(
     return 0 if verdict.accepted else 1
 
 
+def _tell_ready(context: click.Context, host: EnclaveHost, msp_id: str, port: int | None) -> None:
+    figures = None if port is None else f"http://{HOST}:{port}/metrics"
+    if settings(context).json:
+        ready = {"event": "ready", "organization": msp_id, "metrics": figures} | _host_value(host)
+        sys.stderr.write(json.dumps(ready) + "\n")
+        sys.stderr.flush()
+        return
+    console(context).print(f"enclave {short(host.id)} works for {msp_id}; Ctrl+C stops it")
+    if figures is not None:
+        console(context).print(f"figures: {figures}")
+
+
 async def _registered(
-    context: click.Context, opened: MarketSession, client: EnclaveClient, challenger: str | None, *, again: bool = False
+    context: click.Context,
+    opened: MarketSession,
+    client: EnclaveClient,
+    challenger: str | None,
+    *,
+    again: bool = False,
+    evidence: Evidence | None = None,
 ) -> list[str]:
     """Register the enclave unless it may work already; returns the transactions."""
     identity = await client.identity()
@@ -229,7 +263,8 @@ async def _registered(
         return []
     other = await challenging(opened, challenger)()
     with console(context).status("registering the enclave"):
-        made = await operating.register(opened.market, other, opened.home, client)
+        given = None if evidence is None else evidence.of
+        made = await operating.register(opened.market, other, opened.home, client, given)
     return [one.transaction_id for one in made.committed]
 
 
@@ -248,10 +283,10 @@ class _Jobs:
     def note(self, notice: Notice) -> None:
         """Take in what the agent says."""
         self.figures.note(notice)
+        show(self.context, notice, sys.stderr)
         if notice.duty is None or notice.duty.command not in ("SubmitReport", "Claim"):
             return
         self._since = time.monotonic()
-        console(self.context).print(str(notice), markup=False, soft_wrap=True)
         if notice.duty.command == "SubmitReport" and notice.kind in (Kind.DONE, Kind.FAILED):
             self.over.append(_job_value(notice))
             if self.most is not None and len(self.over) >= self.most:

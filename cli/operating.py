@@ -15,7 +15,7 @@ Each function takes the market client of the operator; ``challenger`` is a clien
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,8 +80,16 @@ class StagedJob:
     dataset: str
 
 
-async def register(market: Market, challenger: Market, home: Home, enclave: EnclaveClient) -> Registered:
+async def register(
+    market: Market,
+    challenger: Market,
+    home: Home,
+    enclave: EnclaveClient,
+    evidence: Callable[[bytes, Policy], Awaitable[str]] | None = None,
+) -> Registered:
     """Register an enclave: the challenge of another organisation's client, its quote and collateral.
+
+    ``evidence`` gives the collateral (JSON) of a quote; without it, the enclave or its host does.
 
     Raises:
         QuoteRootUnknown: where the collateral is of no root that the policy accepts.
@@ -92,7 +100,8 @@ async def register(market: Market, challenger: Market, home: Home, enclave: Encl
     policy = (await market.consortium.policy()).policy
     challenged = await challenger.enclaves.challenge(market.account)
     quoted = await enclave.quote(market.account, bytes.fromhex(challenged.transaction_id))
-    collateral = quoted.collateral or enclave.collateral
+    own = quoted.collateral or enclave.collateral
+    collateral = own if evidence is None else await evidence(quoted.quote, policy)
     root, fmspc = find_root(policy, collateral, LedgerClock(home.clock_file).now())
     stored = await put_collateral(market, root, collateral)
     registration = RegisterEnclave(

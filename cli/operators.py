@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import click
 
+from goldengrain.chaincode.protocol.clock import LedgerClock
+from goldengrain.cli import enclave_config
+from goldengrain.cli.agents.evidence import Evidence
+from goldengrain.cli.collateral import caches, named_service
 from goldengrain.cli.contexts import Contexts
-from goldengrain.cli.enclave_process import folder_of
+from goldengrain.cli.enclave_process import EnclaveKeeper, folder_of
 from goldengrain.cli.errors import CommandLineError
 from goldengrain.cli.founding import OPERATOR
 from goldengrain.cli.market_session import MarketSession
@@ -30,9 +35,37 @@ parallel_option = click.option(
     type=click.IntRange(1, 64),
     help="Jobs at once; each takes a processor and the memory that a task admits.",
 )
+pccs_option = click.option(
+    "--pccs",
+    metavar="URL",
+    help="Caching service: its collateral is kept on the ledger, daily looked after.  [default: GOLDENGRAIN_PCCS]",
+)
 metrics_option = click.option(
     "--metrics", metavar="PORT", type=click.IntRange(0, 65_535), help="Figures for monitoring, on 127.0.0.1:PORT."
 )
+
+
+async def evidence_for(
+    opened: MarketSession, keeper: EnclaveKeeper, name: str, url: str | None, roots: Path | None
+) -> Evidence | None:
+    """What keeps an enclave's collateral from a caching service, where one is named.
+
+    Raises the service's errors where its host's own collateral has run out and cannot be had anew.
+    """
+    if named_service(url) is None:
+        return None
+    config = enclave_config.load(folder_of(opened.home, name))
+    file = None if config.collateral is None else config.folder / config.collateral
+
+    async def quote() -> bytes:
+        host = await keeper.host()
+        async with host.client() as enclave:
+            return (await enclave.quote(opened.market.account, bytes(32))).quote
+
+    clock = LedgerClock(opened.home.clock_file)
+    made = Evidence(opened.market, clock, caches(opened.home, url, roots).of, quote, file)
+    await made.renew_file()
+    return made
 
 
 def prepare(context: click.Context, name: str | None) -> str:

@@ -34,7 +34,8 @@
         │   ├── PccsUnreachable      PCCS_UNREACHABLE       no answer: try again, or another service
         │   ├── PccsUnknownPlatform  PCCS_UNKNOWN_PLATFORM  the service knows nothing of this FMSPC
         │   ├── PccsRefused          PCCS_REFUSED           another status than 200, or no URL of a service
-        │   └── PccsMalformed        PCCS_MALFORMED         an answer that is not what the API says
+        │   ├── PccsMalformed        PCCS_MALFORMED         an answer that is not what the API says
+        │   └── PccsStale            PCCS_STALE             it gives nothing newer than what is about to run out
         └── MarketClientError        MARKET_CLIENT
             ├── InsufficientCoins    INSUFFICIENT_COINS
             └── WaitTimeout          WAIT_TIMEOUT
@@ -389,3 +390,9 @@ class PccsMalformed(PccsError):
     """The service's answer is not what its API says."""
 
     code = "PCCS_MALFORMED"
+
+
+class PccsStale(PccsError):
+    """The service gives nothing newer than what is about to run out: ask whoever runs it to renew its cache."""
+
+    code = "PCCS_STALE"

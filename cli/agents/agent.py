@@ -22,7 +22,7 @@ FULL_LOOK_S = 600.0
 RETRY_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds after each failure in a row until a duty is tried again."""
 AT_ONCE = 4
-"""Duties that are done side by side."""
+"""Duties that are done side by side, unless an agent is told to do more."""
 
 Key = tuple[str, bytes, int | None]
 
@@ -56,11 +56,12 @@ class _Attempt:
 
 @dataclass
 class Agent:
-    """Does what a side owes. ``say`` gets every notice."""
+    """Does what a side owes, ``at_once`` duties side by side. ``say`` gets every notice."""
 
     side: Side
     clock: LedgerClock
     say: Callable[[Notice], None]
+    at_once: int = AT_ONCE
     counts: dict[Kind, int] = field(default_factory=dict)
     _running: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
     _attempts: dict[Key, _Attempt] = field(default_factory=dict)
@@ -84,6 +85,7 @@ class Agent:
                 self._begin(await self._look())
                 await self._pause(stop)
                 self._require_whole()
+            self._tell(Kind.DRAINING)
             await asyncio.gather(*self._running.values(), return_exceptions=True)
             self._begin(one for one in await self._look() if one.begun)  # a claim was the last thing that was done
         finally:
@@ -155,7 +157,7 @@ class Agent:
         """Start what is due, not begun and not waiting for another attempt; returns what was started."""
         now, seconds, begun = self.clock.now(), time.monotonic(), []
         for duty in duties:
-            if len(self._running) >= AT_ONCE:
+            if len(self._running) >= self.at_once:
                 break
             attempt = self._attempts.get(duty.key)
             waits = attempt is not None and seconds < attempt.again
@@ -179,6 +181,8 @@ class Agent:
             else:
                 self._attempts.pop(duty.key, None)
                 self._tell(Kind.DONE, duty, done)
+                if done.warning:
+                    self._tell(Kind.WARNING, duty, text=done.warning)
         finally:
             self.side.watch.doubt_one(duty.what, duty.about)
             del self._running[duty.key]
@@ -192,7 +196,8 @@ class Agent:
         """Try again later. A refusal may only mean that somebody else was faster: the next look tells."""
         attempt = self._attempts.setdefault(duty.key, _Attempt())
         attempt.error = error
-        attempt.again = time.monotonic() + RETRY_S[min(attempt.count, len(RETRY_S) - 1)]
+        waits = duty.retry or RETRY_S
+        attempt.again = time.monotonic() + waits[min(attempt.count, len(waits) - 1)]
         attempt.count += 1
 
     async def _listen(self) -> None:
@@ -219,7 +224,12 @@ class Agent:
         await asyncio.gather(*waits, return_exceptions=True)
 
     def _tell(
-        self, kind: Kind, duty: Duty | None = None, done: Done | None = None, error: GoldenGrainError | None = None
+        self,
+        kind: Kind,
+        duty: Duty | None = None,
+        done: Done | None = None,
+        error: GoldenGrainError | None = None,
+        text: str = "",
     ) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + 1
-        self.say(Notice(kind, self.clock.now(), duty, done, error))
+        self.say(Notice(kind, self.clock.now(), duty, done, error, text))

@@ -16,10 +16,14 @@ SHOWN = 8
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a duty: the transaction that did it, and whatever is worth knowing besides."""
+    """What came of a duty: the transaction that did it, if there was one, and whatever is worth knowing besides.
 
-    transaction: str
+    ``warning``: what somebody has to be told, though all went well.
+    """
+
+    transaction: str | None
     facts: dict[str, Any] = field(default_factory=dict)
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Duty:
     ``due`` is the first second of ledger time in which it may be sent, ``until`` the last one in which the contract
     takes it (None: no end); clients stop ``window`` (W) before. ``number`` is a claim's or a slot's. ``do`` does it; it
     returns None where it can't be done right now, and nothing is wrong. What is ``begun`` is ended before the agent
-    stops.
+    stops. ``retry``: seconds after each failure in a row until it is tried again; empty: the agent's own.
     """
 
     command: str
@@ -41,6 +45,7 @@ class Duty:
     number: int | None = None
     what: str = "offer"
     begun: bool = False
+    retry: tuple[float, ...] = ()
 
     @property
     def key(self) -> tuple[str, bytes, int | None]:
@@ -78,6 +83,8 @@ class Kind(StrEnum):
     """A deadline is near, and what is owed is not done."""
     MISSED = "missed"
     """The deadline is over, or so near that nothing is sent any more."""
+    DRAINING = "draining"
+    """It was told to stop: what has begun is ended, nothing else is taken."""
     STOPPED = "stopped"
 
 
@@ -100,7 +107,8 @@ class Notice:
         if self.duty is not None:
             value |= {**self.duty.named(), "until": self.duty.until, "left_s": self.left}
         if self.done is not None:
-            value |= {"transaction": self.done.transaction, **self.done.facts}
+            told = {"transaction": self.done.transaction} if self.done.transaction else {}
+            value |= {**told, **self.done.facts}
         if self.error is not None:
             value["error"] = {"code": self.error.code, "message": str(self.error)}
         return value
@@ -116,11 +124,11 @@ class Notice:
             number = "" if self.duty.number is None else f" number {self.duty.number}"
             parts.append(f"{self.duty.command} of {self.duty.what} {self.duty.about.hex()[:SHOWN]}{number}")
         if self.done is not None:
-            facts = "".join(f", {name} {value}" for name, value in self.done.facts.items())
-            parts.append(f"transaction {self.done.transaction[:SHOWN]}{facts}")
+            told = [f"transaction {self.done.transaction[:SHOWN]}"] if self.done.transaction else []
+            parts.append(", ".join([*told, *(f"{name} {value}" for name, value in self.done.facts.items())]))
         if self.error is not None:
             parts.append(f"{self.error.code}: {self.error}")
-        if self.kind in (Kind.WARNING, Kind.MISSED) and self.left is not None:
+        if self.kind in (Kind.WARNING, Kind.MISSED) and self.left is not None and not self.text:
             parts.append(f"{self.left} s left" if self.left >= 0 else "too late")
         if self.text:
             parts.append(self.text)

@@ -36,7 +36,7 @@ class Metrics:
 
     def note(self, notice: Notice) -> None:
         """Take in a notice."""
-        self._draining = self._draining or notice.kind is Kind.STOPPED
+        self._draining = self._draining or notice.kind is Kind.DRAINING
         if notice.duty is not None:
             self._commands[notice.duty.command, str(notice.kind)] += 1
         if notice.error is not None:

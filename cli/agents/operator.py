@@ -12,6 +12,7 @@ from goldengrain.chaincode.protocol.tables import OfferState
 from goldengrain.chaincode.protocol.task import Task
 from goldengrain.cli import operating
 from goldengrain.cli.agents.duty import Done, Duty
+from goldengrain.cli.agents.evidence import Evidence
 from goldengrain.cli.agents.watch import Watch
 from goldengrain.cli.agents.ways import of_offer
 from goldengrain.cli.enclave_process import EnclaveHost, EnclaveKeeper
@@ -28,7 +29,8 @@ class Operator:
     """An account with one enclave; ``challenger`` gives the client of another organisation that challenges it.
 
     ``lease`` is the seconds of its leases, None as ``operating.claim`` has it; ``parallel`` is the jobs that it holds
-    at once, no more than its enclave runs at once: a lease that waits for another job would run out.
+    at once, no more than its enclave runs at once: a lease that waits for another job would run out. ``evidence`` keeps
+    its collateral where a caching service is asked for it; without, the enclave's own serves.
     """
 
     market: Market
@@ -38,6 +40,7 @@ class Operator:
     challenger: Callable[[], Awaitable[Market]]
     lease: int | None = None
     parallel: int = 1
+    evidence: Evidence | None = None
     host: EnclaveHost | None = None
     _jobs: list[OfferView] = field(default_factory=list)
     _seen: int = -1
@@ -58,6 +61,8 @@ class Operator:
             seen = self.watch.asked
             self._jobs = await self._open_jobs() if self._registration else []
             self._seen = seen
+        if self.evidence is not None:
+            await self.evidence.refresh(self._registration, self.watch.policy)
 
     def duties(self, now: int) -> list[Duty]:
         """Reports until the lease's end, the registration until it ends, lapses; further claims while there is room."""
@@ -67,6 +72,8 @@ class Operator:
         held = sum(one.command == "SubmitReport" and not one.is_missed(now) for one in jobs)
         if registered and held < self.parallel and not self.keeper.is_outdated(self.enclave):
             found += self._claims(now)
+        if self.evidence is not None:
+            found += self.evidence.duties(self.watch.policy.window)
         return found
 
     @property
@@ -138,7 +145,8 @@ class Operator:
     async def _register(self, before: EnclaveView | None) -> Done:
         async with self.enclave.client() as enclave:
             challenger = await self.challenger()
-            made = await operating.register(self.market, challenger, self.home, enclave)
+            evidence = None if self.evidence is None else self.evidence.of
+            made = await operating.register(self.market, challenger, self.home, enclave, evidence)
         facts = {"expires": made.expires, "simulated": made.simulated, "renewed": before is not None}
         return Done(made.committed[-1].transaction_id, facts)
 

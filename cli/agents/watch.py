@@ -76,8 +76,11 @@ class Watch:
         self._changed |= {POLICY, ENCLAVES, ALL}
 
     def doubt_one(self, what: str, about: bytes) -> None:
-        """Ask for an ``offer``, a ``task`` or the enclaves anew at the next ``refresh``."""
-        self._changed.add(ENCLAVES if what == "enclave" else (what, about))
+        """Ask for an ``offer``, a ``task`` or the enclaves anew at the next ``refresh``; nothing else is watched."""
+        if what == "enclave":
+            self._changed.add(ENCLAVES)
+        elif what in ("offer", "task"):
+            self._changed.add((what, about))
 
     async def refresh(self) -> None:
         """Ask for what has changed. Raises EvaluateError; the next call asks for the rest then."""

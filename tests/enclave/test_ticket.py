@@ -385,39 +385,6 @@ def test_checks_carry_section_8s_numbers() -> None:
     assert numbers == set(range(15))
 
 
-# --- the order of the checks -----------------------------------------------------------------------------------------
-
-ORDER: tuple[str, ...] = (
-    "another channel",
-    "transient data",
-    "the hash of another proposal",
-    "status 500",
-    "a foreign namespace",
-    "two actions",
-    "one organisation only",
-    "an empty payload",
-)
-"""One defect for each of several checks, in the order of section 8; all of them can be in one ticket."""
-
-
-@pytest.mark.parametrize("first", range(len(ORDER) - 1))
-def test_of_two_defects_the_one_of_the_earlier_check_is_named(
-    first: int, verifier: TicketVerifier, forge: Forge, deal: Deal
-) -> None:
-    numbers = [BEFORE[name][1].check for name in ORDER]
-    assert numbers == sorted(set(numbers))
-    for later in ORDER[first + 1 :]:
-        changes = [BEFORE[name][0] for name in (later, ORDER[first])]
-
-        def both(parts: Parts, changes: list[Any] = changes) -> None:
-            for change in changes:
-                change(parts)
-
-        with pytest.raises(errors.TicketRefused) as caught:
-            verifier.verify(forge.ticket(deal.payload(), verifier.nonces.make(), both))
-        assert type(caught.value) is BEFORE[ORDER[first]][1], (ORDER[first], later)
-
-
 def test_the_checks_are_numbered_and_named_as_the_module_says() -> None:
     from goldengrain.enclave import ticket
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,65 @@ def test_each_check_refuses_by_name(
     with pytest.raises(refusal) as caught:
         quotes.verify_registration(change(registration, platform), collateral, policy, NOW)
     assert caught.type is refusal
+
+
+# --- the order of the checks: a defect for each of the nine; any of them can be in one registration together ----------
+
+
+@dataclass(frozen=True)
+class Defect:
+    """What is wrong with a registration: what is quoted, the quote's bytes, other fields, the policy."""
+
+    refusal: type[errors.ContractError]
+    quoted: dict[str, Any] = field(default_factory=dict)
+    edited: Callable[[bytes], bytes] = lambda quote: quote
+    fields: dict[str, Any] = field(default_factory=dict)
+    policy: dict[str, Any] = field(default_factory=dict)
+
+
+def _flipped(quote: bytes) -> bytes:
+    at = 48 + 384 + 4 + 64
+    return quote[:at] + bytes([quote[at] ^ 1]) + quote[at + 1 :]
+
+
+DEFECTS: dict[int, Defect] = {
+    1: Defect(errors.QuoteTooLarge, edited=lambda quote: quote + bytes(quotes.MAX_QUOTE)),
+    2: Defect(errors.ChallengeUsed, fields={"challenge_used": True}),
+    3: Defect(errors.QuoteUnverified, edited=_flipped),
+    4: Defect(errors.QuoteStatusRefused, quoted={"tcb": "OutOfDate"}),
+    5: Defect(errors.QuoteDebug, quoted={"debug": True}),
+    6: Defect(errors.QuoteMeasurementRefused, quoted={"measurement": OTHER}),
+    7: Defect(errors.QuoteKeysMismatch, fields={"signing_key": signatures.public_key(OTHER)}),
+    8: Defect(errors.QuoteRegistrationMismatch, fields={"challenge": OTHER}),
+    9: Defect(errors.QuoteBundleRefused, policy={"bundle": OTHER}),
+}
+
+
+EARLIER = {(4, 5): 5}
+"""dcap-qvl refuses a debug enclave in check 3 already, and says nothing of its TCB status: nobody learns that then."""
+
+
+@pytest.mark.parametrize("checks", [*combinations(DEFECTS, 1), *combinations(DEFECTS, 2), tuple(DEFECTS)], ids=str)
+def test_of_several_defects_the_earliest_check_s_is_named(
+    checks: tuple[int, ...],
+    registration: quotes.Registration,
+    platform: SimulatedPlatform,
+    collateral: str,
+    policy: Policy,
+) -> None:
+    defects = [DEFECTS[check] for check in checks]
+    made = registration
+    options: dict[str, Any] = {}
+    for one in defects:
+        options |= one.quoted
+    if options:
+        made = quoted(**options)(made, platform)
+    for one in reversed(defects):
+        made = replace(made, quote=one.edited(made.quote), **one.fields)
+        policy = replace(policy, **one.policy)
+    with pytest.raises(errors.ContractError) as caught:
+        quotes.verify_registration(made, collateral, policy, NOW)
+    assert caught.type is DEFECTS[EARLIER.get(checks, checks[0])].refusal
 
 
 def test_a_status_that_was_voted_in_is_accepted(

@@ -163,7 +163,7 @@ async def test_what_is_due_is_done_and_what_is_not_yet_due_is_left(stand: Stand)
 async def test_a_failure_is_told_once_and_tried_again(stand: Stand) -> None:
     stand.owes(stand.doing(SecretMissing("not here"), SecretMissing("not here"), Done("tx")))
     await working(stand, lambda: Kind.DONE in stand.kinds())
-    assert stand.kinds() == [Kind.STARTED, Kind.FAILED, Kind.DONE, Kind.STOPPED]
+    assert stand.kinds() == [Kind.STARTED, Kind.FAILED, Kind.DONE, Kind.DRAINING, Kind.STOPPED]
     failed = stand.said[1].to_json()
     assert (failed["command"], failed["offer"], failed["error"]["code"]) == ("Reveal", OFFER.hex(), "SECRET_MISSING")
 
@@ -175,13 +175,13 @@ async def test_a_refusal_because_somebody_else_was_faster_is_no_news(stand: Stan
 
     stand.owes(do)
     await working(stand, lambda: not stand.side.owed and stand.side.looks > 3)
-    assert stand.kinds() == [Kind.STARTED, Kind.STOPPED]
+    assert stand.kinds() == [Kind.STARTED, Kind.DRAINING, Kind.STOPPED]
 
 
 async def test_what_cannot_be_done_right_now_is_no_failure(stand: Stand) -> None:
     stand.owes(stand.doing(None, None, Done("tx")))
     await working(stand, lambda: Kind.DONE in stand.kinds())
-    assert stand.kinds() == [Kind.STARTED, Kind.DONE, Kind.STOPPED]
+    assert stand.kinds() == [Kind.STARTED, Kind.DONE, Kind.DRAINING, Kind.STOPPED]
 
 
 async def test_a_deadline_is_warned_of_before_and_its_miss_is_told_each_once(stand: Stand) -> None:

@@ -58,7 +58,7 @@ async def test_figures_are_served_on_this_machine(metrics: Metrics) -> None:
         assert (await ask(port, b"GET / HTTP/1.1\r\n\r\n")).startswith("HTTP/1.1 404")
         assert await ask(port, b"noise") == ""
         assert await ask(port, b"x" * 20_000) == ""
-        metrics.note(Notice(Kind.STOPPED, 1_000))
+        metrics.note(Notice(Kind.DRAINING, 1_000))
         assert "golden_grain_draining 1" in await ask(port, b"GET /metrics HTTP/1.1\r\n\r\n")
     async with metrics.served(None) as port:
         assert port is None

@@ -6,11 +6,10 @@ Simulated, both; the quotes have each TEE's own shape, collateral and measuremen
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -21,19 +20,17 @@ from goldengrain.chaincode.protocol.tables import OfferState
 from goldengrain.cli import enclave_config
 from goldengrain.cli.enclave_process import folder_of
 from goldengrain.cli.founding import connect_admin
-from goldengrain.cli.session import connect, endpoint_for
 from goldengrain.enclave.measurement import simulated_measurement
 from goldengrain.enclave.quoting import SourceKind
 from goldengrain.enclave.quoting.bodies import measurement_of
 from goldengrain.gateway.audit import audit
 from goldengrain.gateway.market import Market
 from goldengrain.gateway.market.views import EnclaveView, OfferView
-from goldengrain.gateway.wallet import Wallet
 from goldengrain.network.home import Home
+from tests.cli.agents.asking import asked
 from tests.cli.agents.conftest import DEVELOPER, OPERATORS, PROVIDER
 from tests.cli.market.running import Folder, agents
 
-T = TypeVar("T")
 CODES = {tee: measurement_of(tee, simulated_measurement()) for tee in Tee}
 
 
@@ -50,23 +47,6 @@ class Machine:
 SGX = Machine("machine1", OPERATORS[0], SourceKind.SIMULATED, Tee.SGX)
 TDX = Machine("guest3", OPERATORS[2], SourceKind.SIMULATED_TDX, Tee.TDX)
 MACHINES = (SGX, TDX)
-
-
-@asynccontextmanager
-async def client(market: Folder, label: str = PROVIDER) -> AsyncIterator[Market]:
-    home = Home(market.home)
-    credentials = Wallet(home.wallet).get(label)
-    msp_id = credentials.identity.msp_id
-    async with connect(home, credentials, endpoint_for(home, msp_id, msp_id.removesuffix("MSP"))) as gateway:
-        yield Market(gateway.network("market"))
-
-
-def asked(market: Folder, question: Callable[[Market], Awaitable[T]]) -> T:
-    async def answer() -> T:
-        async with client(market) as opened:
-            return await question(opened)
-
-    return asyncio.run(answer())
 
 
 def works(market: Folder, machine: Machine) -> list[str]:
