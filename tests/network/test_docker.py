@@ -221,7 +221,7 @@ def test_an_engine_makes_bridge_and_container_as_it_is_told(
     network.topology = network._create(FabricPrograms(Path("peer"), Path("orderer"), (3, 1)))
     network._configure(FabricPrograms(Path("peer"), Path("orderer"), (3, 1)))
     runner = DockerRunner(home, network.topology)
-    (owner, peer), host = next(network.topology.peers()), "peer0.org1.example.com"
+    (_, peer), host = next(network.topology.peers()), "peer0.org1.example.com"
     with runner._engine() as client:
         made = runner.create(client, network._nodes[host])
         again = runner.create(client, network._nodes[host])
