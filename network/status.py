@@ -83,15 +83,17 @@ async def query_status(home: Home | Path, *, timeout_s: float = 3.0) -> NetworkS
 
     Raises:
         NetworkNotFound: if the folder holds no network.
+        DockerMissing: if Docker runs it, and does not answer.
 
     """
     home = as_home(home)
     topology = home.load_topology()
     state = home.load_state() if home.network_file.exists() else None
+    running = is_running(home)
     peers = [_peer_status(home, topology, *member, timeout_s) for member in topology.peers()]
     known = [(owner, orderer) for owner, orderer in topology.orderers() if orderer.port]  # a profile may name none
     orderers = [_orderer_status(home, topology, *member, timeout_s) for member in known]
-    return NetworkStatus(is_running(home), state, tuple(await asyncio.gather(*peers, *orderers)))
+    return NetworkStatus(running, state, tuple(await asyncio.gather(*peers, *orderers)))
 
 
 def is_running(home: Home | Path) -> bool:

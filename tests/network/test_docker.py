@@ -10,13 +10,15 @@ import asyncio
 import io
 import os
 import shutil
+import socket
 import subprocess
 import tarfile
 import tempfile
 import time
 from asyncio.subprocess import PIPE, STDOUT
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -34,12 +36,22 @@ from goldengrain.network.docker_runtime import (
     network_name,
     version_of,
 )
-from goldengrain.network.errors import DockerMissing, NetworkAlreadyRunning
+from goldengrain.network.errors import (
+    DockerMissing,
+    FabricTooOld,
+    NetworkAlreadyRunning,
+    NetworkError,
+    NetworkIncomplete,
+    PortTaken,
+    StartFailed,
+)
 from goldengrain.network.home import Home
 from goldengrain.network.lifecycle import deploy
 from goldengrain.network.nodes import Node
+from goldengrain.network.ports import free_port
 from goldengrain.network.programs import FabricPrograms
-from goldengrain.network.topology import Docker, Orderer, default_topology
+from goldengrain.network.topology import Docker, Orderer, Topology, default_topology
+from tests.cli.test_demo import ENDS, left_running, played, require_sound
 from tests.conformance import programs
 from tests.conftest import need
 
@@ -77,16 +89,24 @@ def _import_images(address: str, fabric_bin: Path) -> None:
         _root_file_system(fabric_bin), repository="hyperledger/fabric-peer", tag="3.1", changes=["ENV PATH=/bin"]
     )
     assert "error" not in image, image
-    client.images.get("hyperledger/fabric-peer:3.1").tag("hyperledger/fabric-orderer", "3.1")
+    made = client.images.get("hyperledger/fabric-peer:3.1")
+    for repository, tag in (("orderer", "3.1"), ("peer", "2.5"), ("orderer", "2.5"), ("orderer", "broken")):
+        made.tag(f"hyperledger/fabric-{repository}", tag)
+    broken = client.api.import_image_from_data(
+        _root_file_system(None), repository="hyperledger/fabric-peer", tag="broken", changes=["ENV PATH=/bin"]
+    )
+    assert "error" not in broken, broken
     client.close()
 
 
-def _root_file_system(fabric_bin: Path) -> bytes:
+def _root_file_system(fabric_bin: Path | None) -> bytes:
+    """A container's files; without Fabric's programs its `peer` is one that fails."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for program in (fabric_bin / "peer", fabric_bin / "orderer", Path(str(shutil.which("busybox")))):
+        fabric = (fabric_bin / "peer", fabric_bin / "orderer") if fabric_bin else ()
+        for program in (*fabric, Path(str(shutil.which("busybox")))):
             archive.add(program.resolve(), f"bin/{program.name}")
-        for name in ("sh", "grep", "cp", "mkdir"):
+        for name in ("sh", "grep", "cp", "mkdir", *(() if fabric_bin else ("peer",))):
             link = tarfile.TarInfo(f"bin/{name}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             archive.addfile(link)
@@ -249,10 +269,113 @@ def test_an_engine_makes_bridge_and_container_as_it_is_told(
 
 @pytest.mark.check
 @pytest.mark.fabric
-def test_an_image_that_cannot_be_had_is_named(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("scenario", [None, "tampered-report"])
+def test_the_demonstration_is_played_on_containers(
+    engine: str, scenario: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DOCKER_HOST", engine)
-    topology = replace(
-        default_topology(1), docker=Docker("0.0", peer_image="127.0.0.1:1/none", orderer_image="127.0.0.1:1/none")
-    )
-    with pytest.raises(DockerMissing, match=r"127\.0\.0\.1:1/none:0\.0 is not here and cannot be pulled"):
-        runtime.up(Home(tmp_path / "home"), topology, runtime="docker")
+    result, said = played(tmp_path, "--runtime", "docker", *(("--scenario", scenario) if scenario else ()))
+    require_sound(result, "docker")
+    assert "three real Raft orderers" in said
+    assert [one["state"] for one in result["offers"]] == (ENDS[scenario] if scenario else ["settled"] * 3)
+    assert left_running(tmp_path) == []
+    assert everything(engine) == []
+
+
+@contextmanager
+def nothing(home: Home) -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def port_taken(home: Home) -> Iterator[None]:
+    with socket.create_server(("127.0.0.1", PORT)):
+        yield
+
+
+@contextmanager
+def half_made(home: Home) -> Iterator[None]:
+    """As somebody leaves a folder who removed a network's topology and certificates, but not its wallet."""
+    home.wallet.mkdir(parents=True)
+    yield
+
+
+@dataclass(frozen=True)
+class Mishap:
+    """What goes wrong when a network of containers is to come up, and what is said of it."""
+
+    error: type[NetworkError]
+    says: str
+    topology: Topology
+    around: Callable[[Home], AbstractContextManager[None]] = nothing
+    remains: tuple[str, ...] = ()
+    """What is in the folder afterwards besides the lock and the logs."""
+
+
+def on_images(settings: Docker, topology: Topology | None = None) -> Topology:
+    return replace(topology or default_topology(1), docker=settings)
+
+
+def with_port(port: int) -> Topology:
+    topology = default_topology(1)
+    (organization,) = topology.organizations
+    peers = (replace(organization.peers[0], port=port),)
+    return replace(topology, organizations=(replace(organization, peers=peers),))
+
+
+PORT = free_port()
+MISHAPS = {
+    "no image": Mishap(
+        DockerMissing,
+        r"127\.0\.0\.1:1/none:0\.0 is not here and cannot be pulled",
+        on_images(Docker("0.0", peer_image="127.0.0.1:1/none", orderer_image="127.0.0.1:1/none")),
+    ),
+    "an old release": Mishap(
+        FabricTooOld,
+        r"orders by SmartBFT, which needs Fabric 3\.0 or newer; orderer is Fabric 2\.5",
+        on_images(Docker("2.5"), default_topology(1, orderers=4, consensus="smartbft")),
+    ),
+    "a port taken": Mishap(
+        PortTaken, rf"port {PORT} of 127\.0\.0\.1, which peer0\.org1\.example\.com", with_port(PORT), port_taken
+    ),
+    "a folder half made": Mishap(NetworkIncomplete, "wallet exists, but", default_topology(1), half_made, ("wallet",)),
+    "a node that ends": Mishap(
+        StartFailed, r"peer0\.org1\.example\.com ended with exit code 1", on_images(Docker("broken"))
+    ),
+}
+
+
+@pytest.mark.check
+@pytest.mark.fabric
+@pytest.mark.parametrize("what", MISHAPS)
+def test_a_mishap_ends_in_one_line_and_leaves_nothing_running(
+    engine: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", engine)
+    mishap, home = MISHAPS[what], Home(tmp_path / "home")
+    with mishap.around(home), pytest.raises(mishap.error, match=mishap.says) as caught:
+        runtime.up(home, mishap.topology, runtime="docker", timeout_s=30)
+    assert len(str(caught.value).partition("\n  | ")[0].splitlines()) == 1
+    assert everything(engine) == []
+    left = {path.name for path in home.path.iterdir()} if home.path.exists() else set()
+    assert left - {"network.lock", "logs"} == set(mishap.remains)
+
+
+@pytest.mark.check
+@pytest.mark.fabric
+def test_an_engine_that_is_gone_is_said_so_by_every_command(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", engine)
+    home = Home(tmp_path / "home")
+    runtime.up(home, default_topology(1), runtime="docker")
+    try:
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/gone")
+        for act in (partial(runtime.up, home), partial(runtime.down, home), partial(runtime.status, home)):
+            with pytest.raises(DockerMissing, match="engine does not answer"):
+                act()
+    finally:
+        monkeypatch.setenv("DOCKER_HOST", engine)
+        runtime.down(home, purge=True)
+    assert everything(engine) == []
