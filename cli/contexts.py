@@ -95,7 +95,7 @@ def _load(file: Path) -> dict[str, Any]:
         stored = json.loads(file.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FileRefused(f"{file} cannot be read ({error}); remove it to start with fresh contexts") from error
     if not isinstance(stored, dict):
         raise FileRefused(f"{file} holds no contexts; remove it to start with fresh ones")

@@ -116,5 +116,5 @@ def _values(document: dict[str, Any]) -> dict[str, Any]:
 def _text(path: Path) -> str:
     try:
         return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # a name with a null byte, content that is no text
         raise FileRefused(f"{path} cannot be read: {error}") from error

@@ -47,7 +47,7 @@ def read(home: Home, kind: str, name: bytes, what: str) -> dict[str, Any]:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise SecretMissing(f"{what} is not in {path.parent}; use the --home where it was made") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SecretMissing(f"{what} cannot be read from {path}: {error}") from error
     if not isinstance(value, dict) or value.get("v") != 1:
         raise SecretMissing(f"{path} does not hold {what}")

@@ -106,7 +106,7 @@ class FileCheckpointer(Checkpointer):
             self.block = None if saved["block"] is None else int(saved["block"])
             self.transaction_id = str(saved["transaction_id"])
             return None if saved.get("effects") is None else int(saved["effects"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise EventsError(f"{self.path} is not a checkpoint; remove it to start anew: {error!r}") from error
 
     def _record(self, block: int | None, transaction_id: str) -> None:

@@ -44,11 +44,11 @@ class Endpoint:
         """Return an endpoint from ``grpcs://…``, ``grpc://…`` or ``host:port`` (TLS where a root is given)."""
         if "://" not in url:
             url = f"{'grpcs' if tls_root else 'grpc'}://{url}"
-        parts = urlsplit(url)
         try:
+            parts = urlsplit(url)
             port = parts.port
-        except ValueError:
-            port = None
+        except ValueError as error:
+            raise ConnectionProfileError(f"{url!r} is not grpc://host:port or grpcs://host:port") from error
         if parts.scheme not in {"grpc", "grpcs"} or not parts.hostname or port is None:
             raise ConnectionProfileError(f"{url!r} is not grpc://host:port or grpcs://host:port")
         if parts.scheme == "grpcs" and not tls_root:
@@ -85,7 +85,7 @@ class ConnectionProfile:
         try:
             text = path.read_text(encoding="utf-8")
             document = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-        except (OSError, ValueError, yaml.YAMLError) as error:
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise ConnectionProfileError(f"cannot read the connection profile {path}: {error}") from error
         return cls.from_document(document, path.parent)
 
@@ -97,17 +97,17 @@ class ConnectionProfile:
         try:
             organizations = {
                 name: ProfileOrganization(
-                    name,
-                    body.get("mspid", body.get("mspId", "")),
-                    tuple(body.get("peers") or ()),
+                    _text(name),
+                    _text(body.get("mspid", body.get("mspId", ""))),
+                    tuple(_text(one) for one in body.get("peers") or ()),
                     dict(body.get("users") or {}),
                 )
                 for name, body in (document.get("organizations") or {}).items()
             }
             peers = _endpoints(document.get("peers"), folder)
             orderers = _endpoints(document.get("orderers"), folder)
-            client = (document.get("client") or {}).get("organization", "")
-        except (AttributeError, TypeError, KeyError) as error:
+            client = _text((document.get("client") or {}).get("organization") or "")
+        except (AttributeError, TypeError, KeyError, ValueError) as error:
             raise ConnectionProfileError(f"malformed connection profile: {error!r}") from error
         return cls(client, organizations, peers, orderers, folder)
 
@@ -140,7 +140,7 @@ class ConnectionProfile:
         try:
             named = found.users[user]
             certificate, key = (self._read(named[part]) for part in ("cert", "private_key"))
-        except (KeyError, TypeError, OSError) as error:
+        except (KeyError, TypeError, ValueError, OSError) as error:
             known = ", ".join(found.users) or "none"
             raise ConnectionProfileError(
                 f"the profile has no usable certificate and key of {user!r} of {found.name} ({error!r}); users: {known}"
@@ -154,6 +154,12 @@ class ConnectionProfile:
     def gateway(self, organization: str | None = None) -> Endpoint:
         """Return the first peer of an organisation (default: the client's)."""
         return self.gateways(organization)[0]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
 
 
 def _endpoints(section: Any, folder: Path) -> dict[str, Endpoint]:

@@ -89,7 +89,7 @@ class Wallet:
         except FileNotFoundError:
             known = ", ".join(self.labels()) or "none"
             raise WalletError(f"no identity {label!r} in the wallet {self.folder}; it has: {known}") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise WalletError(f"{path} is not a wallet entry: {error}") from error
         msp_id, certificate, key = _parts(entry, path)
         return msp_id, certificate.encode(), key.encode()
@@ -105,6 +105,6 @@ def _parts(entry: Any, path: Path) -> tuple[str, str, str]:
         found = entry["mspId"], entry["credentials"]["certificate"], entry["credentials"]["privateKey"]
     except (KeyError, TypeError) as error:
         raise WalletError(f"{path} is not a wallet entry: no {error}") from error
-    if entry.get("type", "X.509") != "X.509" or not all(isinstance(part, str) for part in found):
+    if entry.get("type", "X.509") != "X.509" or not all(isinstance(part, str) and part.isascii() for part in found):
         raise WalletError(f"{path} is not an X.509 wallet entry")
     return found

@@ -112,7 +112,7 @@ def read_card(path: Path) -> dict[str, Any]:
     """
     try:
         card = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CardInvalid(f"{path} is no organisation's card: {error}") from error
     _organization(card)
     return dict(card)

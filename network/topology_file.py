@@ -55,7 +55,7 @@ def parse_topology(text: str, source: str = "topology") -> Topology:
     """
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise TopologyInvalid(f"{source} is not YAML: {error}") from error
     try:
         return _topology(document)

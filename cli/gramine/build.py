@@ -2,8 +2,8 @@
 
 ::
 
-    OUTPUT/app/…                                      what is measured: interpreter, libraries, packages, the
-    enclave's code OUTPUT/goldengrain-enclave.manifest.template      for `gramine-manifest`, then `gramine-sgx-sign`
+    OUTPUT/app/…                                      what is measured: interpreter, libraries, packages, code
+    OUTPUT/goldengrain-enclave.manifest.template      for `gramine-manifest`, then `gramine-sgx-sign`
     OUTPUT/measured.json                              every measured file with its SHA-256, and the manifest's
 
 The same inputs give the same bytes in every folder and on every machine: no path, time or order of the host's gets in.
@@ -77,10 +77,10 @@ def build(output: Path, files: Mapping[str, Path], terms: Terms) -> Built:
     text = render(hashes, terms)
     for folder in ("state", "host/exchange"):
         (output / folder).mkdir(parents=True, exist_ok=True)
-    (output / MANIFEST).write_text(text)
+    (output / MANIFEST).write_text(text, encoding="utf-8")
     built = Built(output, hashes, hashlib.sha256(text.encode()).hexdigest(), _digest(hashes, text))
     document = {"digest": built.digest, "manifest": built.manifest, "files": hashes}
-    (output / MEASURED).write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+    (output / MEASURED).write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return built
 
 
@@ -91,7 +91,7 @@ def render(hashes: Mapping[str, str], terms: Terms) -> str:
         if any(ord(one) < 0x20 or one in '"\\{}' for one in name):
             raise FileRefused(f"{name!r} can't be named in a manifest; leave it out")
         lines.append(f'  {{ uri = "file:{name}", sha256 = "{hashes[name]}" }},\n')
-    template = Template((Path(__file__).parent / "enclave.manifest.template").read_text())
+    template = Template((Path(__file__).parent / "enclave.manifest.template").read_text("utf-8"))
     return template.substitute(
         port=terms.port,
         jobs=terms.jobs,

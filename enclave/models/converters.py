@@ -25,7 +25,9 @@ from __future__ import annotations
 import csv
 import gzip
 import itertools
+import lzma
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -176,6 +178,13 @@ def _from_npy(path: Path, inputs: Opener, labels: Opener) -> Source:
     return Source(classes, str(kind), tuple(shape[1:]), read)
 
 
+_UNREADABLE = (
+    ValueError, EOFError, TypeError, SyntaxError, RuntimeError, MemoryError, OverflowError, tokenize.TokenError,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+)  # fmt: skip
+"""What they raise for files that are none, that are damaged, encrypted, packed in another way, or say they are huge."""
+
+
 @contextmanager
 def _refusing(path: Path) -> Iterator[None]:
     """Turn what NumPy, zipfile and gzip raise on a broken file into `SourceRefused`."""
@@ -185,7 +194,7 @@ def _refusing(path: Path) -> Iterator[None]:
         raise SourceRefused(f"{path} has not both arrays; save it with numpy.savez(inputs=…, labels=…)") from error
     except OSError as error:
         raise SourceRefused(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         raise SourceRefused(f"{path} is no file of plain arrays: {error}") from error
 
 

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
-import struct
+import math
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,8 @@ _FASHION_FILES = {
 _DIGITS_TEST = 597
 _SPLIT_SEED = 2_011_06458
 _IMAGES, _LABELS = 0x803, 0x801
+MAX_IDX = 1024**3
+"""Bytes of an IDX file, unpacked."""
 
 Array = npt.NDArray[Any]
 
@@ -186,16 +189,21 @@ def _read_split(folder: Path, images: str, labels: str) -> Split:
 
 def read_idx(path: Path) -> Array:
     """Read a gzipped IDX file of bytes (the format of MNIST); raises `DataMissing` for another file."""
-    data = gzip.decompress(path.read_bytes())
-    (magic,) = struct.unpack_from(">I", data)
-    if magic not in (_IMAGES, _LABELS):
+    try:
+        with gzip.open(path) as file:
+            data = file.read(MAX_IDX + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataMissing(f"{path} is no gzipped file: {error}") from error
+    if len(data) > MAX_IDX:
+        raise DataMissing(f"{path} unpacks to more than {MAX_IDX:,} bytes")
+    axes = {_IMAGES: 3, _LABELS: 1}.get(int.from_bytes(data[:4], "big"))
+    if axes is None:
         raise DataMissing(f"{path} is no IDX file of bytes")
-    axes = magic & 0xFF
-    shape = struct.unpack_from(f">{axes}I", data, 4)
-    values = np.frombuffer(data, dtype=np.uint8, offset=4 + 4 * axes)
-    if values.size != np.prod(shape):
-        raise DataMissing(f"{path} is cut off")
-    return values.reshape(shape)
+    head = 4 + 4 * axes
+    shape = [int.from_bytes(data[at : at + 4], "big") for at in range(4, head, 4)]
+    if len(data) != head + math.prod(shape):
+        raise DataMissing(f"{path} is cut off, or goes on after its end")
+    return np.frombuffer(data, dtype=np.uint8, offset=head).reshape(shape)
 
 
 _LOADERS: dict[str, Callable[[], Data]] = {

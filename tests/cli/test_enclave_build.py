@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,55 @@ def test_the_same_inputs_give_the_same_bytes_in_two_folders(tmp_path: Path) -> N
     assert other.digest != first.digest
 
 
+ELSEWHERE = """
+import os, pathlib, sys
+from goldengrain.cli.gramine.build import Terms, build
+os.umask(int(sys.argv[3], 8))
+folder = pathlib.Path(sys.argv[1])
+names = ["app/bin/run", "app/packages/a.py", "app/packages/B.py", "app/data/1"]
+sources = {}
+for name in names if sys.argv[2] == "in order" else names[::-1]:
+    sources[name] = folder / "sources" / name
+    sources[name].parent.mkdir(parents=True, exist_ok=True)
+    sources[name].write_bytes(name.encode())
+    os.utime(sources[name], (1, 1) if sys.argv[2] == "in order" else None)
+sources["app/bin/run"].chmod(0o700 if sys.argv[2] == "in order" else 0o755)
+print(build(folder / "output", sources, Terms(2)).digest)
+"""
+"""A build of the same files in another place, order, time zone, locale, under another umask and hash seed."""
+
+
+@pytest.mark.parametrize(
+    ("order", "umask", "environment"),
+    [
+        ("in order", "022", {"TZ": "UTC", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}),
+        ("reversed", "077", {"TZ": "Asia/Kathmandu", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "7"}),
+        ("reversed", "002", {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
+    ],
+)
+def test_folder_order_locale_time_zone_and_umask_change_no_byte(
+    order: str, umask: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    names = ["app/bin/run", "app/packages/a.py", "app/packages/B.py", "app/data/1"]
+    for name in names:
+        path = tmp_path / "here" / "sources" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    (tmp_path / "here" / "sources" / names[0]).chmod(0o755)
+    here = build(tmp_path / "here" / "output", {one: tmp_path / "here" / "sources" / one for one in names}, Terms(2))
+    there = tmp_path / "somewhere" / "else"
+    command = [sys.executable, "-c", ELSEWHERE, str(there), order, umask]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == here.digest
+    for name in (MANIFEST, MEASURED, *names):
+        one, other = here.folder / name, there / "output" / name
+        assert one.read_bytes() == other.read_bytes()
+        assert one.stat().st_mode == other.stat().st_mode or name not in names
+
+
 def test_nothing_of_the_hosts_gets_in_but_what_is_named(tmp_path: Path) -> None:
     document = manifest(made(tmp_path))
     assert document["sgx"]["debug"] is False
@@ -75,10 +126,11 @@ def test_nothing_of_the_hosts_gets_in_but_what_is_named(tmp_path: Path) -> None:
 
 
 def test_its_arguments_are_ones_that_the_enclave_takes(tmp_path: Path) -> None:
-    arguments = manifest(made(tmp_path, Terms(port=7_444)))["loader"]["argv"]
+    arguments = manifest(made(tmp_path, Terms(3, port=7_444)))["loader"]["argv"]
     assert arguments[:5] == ["python3", "-s", "-P", "-m", "goldengrain.enclave"]
     options = _parser().parse_args(arguments[5:])
     assert (options.quotes, options.socket, str(options.state)) == ("gramine", "tcp://127.0.0.1:7444", "/state")
+    assert options.jobs == 3  # as many as threads and memory are there for
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import io
 import json
 import sys
 import tempfile
@@ -24,21 +27,27 @@ from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2 as kvrwset
 
 from goldengrain.chaincode.protocol import collateral as collaterals
 from goldengrain.chaincode.protocol import quotes, signatures
+from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.chaincode.protocol.errors import GoldenGrainError
 from goldengrain.chaincode.protocol.evidence import Tee
 from goldengrain.chaincode.protocol.policy import AttestationRoot, Policy
 from goldengrain.enclave import ratls
+from goldengrain.enclave.__main__ import read_bundle
+from goldengrain.enclave.errors import error_from_reply
+from goldengrain.enclave.job import Bench
 from goldengrain.enclave.keys import EnclaveKeys
-from goldengrain.enclave.msp import P256_ORDER
-from goldengrain.enclave.quoting import DevelopmentRoot, SimulatedPlatform
+from goldengrain.enclave.msp import P256_ORDER, Endorsers
+from goldengrain.enclave.quoting import DevelopmentRoot, QuoteSource, SimulatedPlatform, SourceKind, simulated_source
 from goldengrain.enclave.ratls import Trust
+from goldengrain.enclave.runner import Runner
+from goldengrain.enclave.service import Service
 from goldengrain.enclave.ticket import TicketVerifier
 from goldengrain.enclave.verify import INTEL, root_certificate
 from tests.chaincode.protocol import samples
 
 from . import test_ratls
+from .fabric import CHANNEL, CONTRACT, Consortium, Forge, Member, Parts, Signed, issue, revocation_list
 from .fabric import NOW as TICKET_TIME
-from .fabric import Consortium, Forge, Member, Parts, Signed, issue, revocation_list
 from .market import Deal
 
 CASES = Path(__file__).parent / "cases"
@@ -46,7 +55,7 @@ RECORDED = Path(__file__).parent / "recorded"
 NOW = samples.NOW
 CODE, OTHER = samples.word("measurement"), samples.word("other")
 OPERATOR = samples.word("operator1")
-FAMILIES = ("tickets", "quotes", "collateral", "certificates")
+FAMILIES = ("tickets", "quotes", "collateral", "certificates", "hosts")
 KEYS = {"signing_key": signatures.public_key(OTHER), "encryption_key": samples.PROVIDER_KEY.public}
 
 
@@ -83,9 +92,7 @@ def judge(case: Case | None, family: str, control: str = "sgx") -> str:
     """Return `accepted`, or the code that refuses; without a case it is the control that is judged."""
     defect = {} if case is None else dict(case.defect)
     try:
-        {"tickets": _ticket, "quotes": _quote, "collateral": _collateral, "certificates": _certificate}[family](
-            defect, Tee(control.upper())
-        )
+        JUDGES[family](defect, Tee(control.upper()))
     except GoldenGrainError as error:
         return error.code
     return "accepted"
@@ -324,6 +331,71 @@ def _ticket(defect: dict[str, Any], tee: Tee) -> None:
     elif before == "replay":
         verifier.verify(ticket)
     verifier.verify(ticket)
+
+
+# --- hosts: what lies on the machine, and what is asked over the socket ----------------------------------------------
+
+
+def _host(defect: dict[str, Any], tee: Tee) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        _sealed_keys(Path(folder) / "state", defect.get("sealed"))
+        _trust_bundle(Path(folder) / "bundle.json", defect.get("bundle"))
+        asyncio.run(_request(Path(folder), tee, defect.get("request", '{"v":1,"request":"nonce"}').encode()))
+    _source(tee, defect.get("source"))
+
+
+def _sealed_keys(folder: Path, defect: str | None) -> None:
+    made = EnclaveKeys.unseal_or_make(folder, CODE, OTHER, TICKET_TIME)
+    (sealed,), secret = folder.glob("*.sealed"), folder / "machine.secret"
+    data = sealed.read_bytes()
+    if defect == "flip":
+        sealed.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    elif defect == "cut":
+        sealed.write_bytes(data[:-1])
+    elif defect == "machine":
+        secret.write_bytes(bytes(32))
+    elif defect == "secret":
+        secret.write_bytes(secret.read_bytes()[:-1])
+    assert EnclaveKeys.unseal_or_make(folder, CODE, OTHER, TICKET_TIME) == made
+
+
+def _trust_bundle(path: Path, defect: str | None) -> None:
+    consortium = _deal()[0]
+    foreign = revocation_list(consortium.roots["Org2MSP"]) if defect == "revocation" else None
+    document = consortium.bundle(revoked=foreign).to_json()
+    if defect == "field":
+        document["more"] = 1
+    path.write_text("no" if defect == "not-json" else json.dumps(document, sort_keys=True, separators=(",", ":")))
+    channel = "other" if defect == "channel" else CHANNEL
+    Endorsers(read_bundle(path, channel, "other" if defect == "contract" else CONTRACT))
+
+
+async def _request(folder: Path, tee: Tee, request: bytes) -> None:
+    deal = _deal()[2]
+    source = simulated_source(_root("own"), "e1", CODE, tee)
+    bench = Bench(deal.keys, deal.bundle, Runner(spares=0))
+    service = Service("e1", bench, source, folder, LedgerClock(), lambda: deal.keys)
+    with contextlib.redirect_stderr(io.StringIO()):
+        reply = json.loads(await service.answer(request))
+    if "error" in reply:
+        raise error_from_reply(reply["error"]["code"], reply["error"]["message"])
+
+
+def _source(tee: Tee, defect: str | None) -> None:
+    platform = SimulatedPlatform(_root("own"), tee=tee)
+
+    class Raw:
+        def quote(self, report_data: bytes) -> bytes:
+            if defect == "noise":
+                return bytes(2_000)
+            return platform.quote(bytes(64) if defect == "other" else report_data, CODE)
+
+    QuoteSource(SourceKind.SIMULATED, Raw()).quote(bytes(range(64)))
+
+
+JUDGES: dict[str, Callable[[dict[str, Any], Tee], None]] = {
+    "tickets": _ticket, "quotes": _quote, "collateral": _collateral, "certificates": _certificate, "hosts": _host,
+}  # fmt: skip
 
 
 def main() -> None:

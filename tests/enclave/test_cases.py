@@ -9,18 +9,28 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from goldengrain.chaincode.protocol import errors as protocol_errors
 from goldengrain.enclave import errors
+from goldengrain.enclave.errors import ProvenanceRefused
 
 from .judging import FAMILIES, Case, cases, judge
 
 ROOT = Path(__file__).parents[2]
-ABSTRACT = {"TICKET_REFUSED", "QUOTE_REFUSED", "COLLATERAL_REFUSED", "CERTIFICATE_REFUSED"}
+ABSTRACT = {
+    "ENCLAVE", "TICKET_REFUSED", "QUOTE_REFUSED", "COLLATERAL_REFUSED", "CERTIFICATE_REFUSED", "MODEL_REFUSED",
+    "DATASET_REFUSED", "HOST_FAULT",
+}  # fmt: skip
+"""What stands for several; nothing is refused by it."""
+HOSTILE: list[dict[str, object]] = [
+    yaml.safe_load(path.read_text()) for path in sorted((Path(__file__).parent / "hostile/cases").glob("*/*/case.yaml"))
+]
 ELSEWHERE = {
-    "HOST_BYTES_REFUSED": "files, not tickets: tests/enclave/test_job.py",
-    "VERIFIER_MISMATCH": "the contract's version, not the quote: tests/chaincode/market/test_enclaves.py",
+    "VERIFIER_MISMATCH": ("tests/chaincode/market/test_enclaves.py", "VerifierMismatch"),  # the contract's, no quote's
+    "ENCLAVE_UNREACHABLE": ("tests/enclave/test_service.py", "EnclaveUnreachable"),  # nobody is there to be hostile
 }
+"""Codes that no case can have, and the test that reaches each."""
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.id)
@@ -34,18 +44,36 @@ def test_controls_are_accepted(family: str, control: str) -> None:
     assert judge(None, family, control) == "accepted"
 
 
-def test_every_code_of_attestation_and_tickets_has_a_case() -> None:
-    def codes(kind: type[protocol_errors.GoldenGrainError]) -> set[str]:
-        return {kind.code}.union(*(codes(child) for child in kind.__subclasses__()))
-
-    kinds = (
-        errors.TicketRefused,
-        errors.CertificateRefused,
+def test_every_code_of_enclave_attestation_and_tickets_has_a_case() -> None:
+    """With the files' cases in `hostile`; provenance's codes are a table of their own (`test_provenance`)."""
+    roots: tuple[type[protocol_errors.GoldenGrainError], ...] = (
+        errors.EnclaveError,
         protocol_errors.QuoteRefused,
         protocol_errors.CollateralRefused,
     )
-    wanted = set().union(*(codes(kind) for kind in kinds)) - ABSTRACT - set(ELSEWHERE)
-    assert wanted - {case.refused for case in cases()} == set()
+    kinds = {kind for root in roots for kind in _tree(root) if not issubclass(kind, ProvenanceRefused)}
+    kinds -= {kind for kind in kinds if kind.__module__.startswith("goldengrain.enclave.models")}  # one's own files
+    wanted = {kind.code for kind in kinds} - ABSTRACT
+    reached = {case.refused for case in cases()} | {str(case["code"]) for case in HOSTILE}
+    assert wanted - reached == set(ELSEWHERE)
+    for path, name in ELSEWHERE.values():
+        assert f"{name}" in (ROOT / path).read_text()
+    assert {kind.code for kind in kinds if kind.__subclasses__()} <= ABSTRACT | {"HOST_BYTES_REFUSED"}
+
+
+def test_every_code_of_provenance_is_reached_by_its_tests() -> None:
+    text = (ROOT / "tests/cli/market/test_provenance.py").read_text().split("def ", 1)[1]
+    missing = [kind.__name__ for kind in _tree(ProvenanceRefused) if kind.__name__ not in text]
+    assert missing == []
+
+
+def test_there_are_many_more_than_eighty_cases_and_each_has_one_defect() -> None:
+    assert len(cases()) + len(HOSTILE) >= 240
+    assert {len(case.defect) for case in cases()} == {1}
+
+
+def _tree(kind: type[protocol_errors.GoldenGrainError]) -> set[type[protocol_errors.GoldenGrainError]]:
+    return {kind}.union(*(_tree(child) for child in kind.__subclasses__()))
 
 
 @pytest.mark.check

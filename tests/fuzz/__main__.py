@@ -13,8 +13,9 @@ INSTRUMENTED = [
     "goldengrain.chaincode.protocol",
     "goldengrain.chaincode.market",
     "goldengrain.enclave",
-    "goldengrain.gateway.collateral",
-    "goldengrain.enclave",
+    "goldengrain.gateway",
+    "goldengrain.network",
+    "goldengrain.cli.enclave_config",
 ]
 
 

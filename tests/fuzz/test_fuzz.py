@@ -12,12 +12,13 @@ import pytest
 
 from goldengrain.chaincode.market.contract import RULES
 from goldengrain.chaincode.protocol import commands
+from tests.fuzz import documents
 from tests.fuzz.targets import TARGETS, moments
 
 ROOT = Path(__file__).parents[2]
 CORPUS = Path(__file__).parent / "corpus"
-MADE = {"parsers": 1_500, "calls": 1_500, "attestation": 1_500, "files": 1_500}
-RUNS = {"parsers": 60_000, "calls": 6_000, "attestation": 25_000, "files": 4_000}
+MADE = {"parsers": 1_500, "calls": 1_500, "attestation": 1_500, "files": 1_500, "documents": 1_500}
+RUNS = {"parsers": 60_000, "calls": 6_000, "attestation": 25_000, "files": 4_000, "documents": 6_000}
 
 
 def made(number: int) -> bytes:
@@ -38,6 +39,16 @@ def test_what_was_found_before_stays_mended(name: str) -> None:
 def test_made_up_bytes_are_refused_by_name_or_accepted_within_limits(name: str) -> None:
     for number in range(MADE[name]):
         TARGETS[name](made(number))
+
+
+@pytest.mark.parametrize("number", documents.ORDERLY)
+def test_documents_changed_in_a_few_places_and_nested_ones_are_refused_by_name(number: int) -> None:
+    prefix = (number + len(documents.PARSERS)).to_bytes(2, "big")
+    slow = documents.ORDERLY[number] in documents.YAML
+    for choice in range(10 if slow else 60):
+        documents.documents(prefix + made(choice))
+    for text in (b"[" * 400, b'{"a":' * 400) if slow else (b"[" * 9_999, b'{"a":' * 9_999):
+        documents.documents(number.to_bytes(2, "big") + text)
 
 
 def test_the_markets_have_seen_every_command() -> None:

@@ -6,6 +6,7 @@ The model is bought in a task for the best offer on which two enclaves have to a
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 
 from goldengrain.chaincode.protocol.canonical import dumps
+from goldengrain.chaincode.protocol.commands import SubmitReport
 from goldengrain.chaincode.protocol.policy import TrustBundle
+from goldengrain.enclave import provenance
 from goldengrain.enclave.errors import (
     ProvenanceEnclaveMismatch,
     ProvenanceMalformed,
@@ -23,6 +26,7 @@ from goldengrain.enclave.errors import (
     ProvenancePolicyMismatch,
     ProvenancePriceMismatch,
     ProvenanceRefused,
+    ProvenanceReportMismatch,
     ProvenanceRevealMismatch,
     ProvenanceTaskMismatch,
     ProvenanceUntrusted,
@@ -133,6 +137,24 @@ def test_a_changed_transaction_is_not_what_was_endorsed(bought: Bought) -> None:
         changed[index] = raw.hex()
         with pytest.raises(ProvenanceNotEndorsed):
             verify(dumps({**document, "transactions": changed}))
+
+
+def test_a_report_that_no_enclave_signed_is_named_though_organisations_endorsed_it(
+    bought: Bought, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = provenance._endorsed
+
+    def endorsed(document: dict[str, Any], bundle: TrustBundle) -> Iterator[Evidence]:
+        for one in real(document, bundle):
+            if one.arguments[0] != b"SubmitReport":
+                yield one
+                continue
+            report = SubmitReport.from_args(list(one.arguments))
+            yield replace(one, arguments=tuple(replace(report, score=report.score - 1_000).to_args()))
+
+    monkeypatch.setattr(provenance, "_endorsed", endorsed)
+    with pytest.raises(ProvenanceReportMismatch):
+        verify(bought.file.read_bytes())
 
 
 def test_other_organisations_other_models_and_other_files_are_refused(bought: Bought) -> None:
