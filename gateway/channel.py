@@ -69,3 +69,9 @@ def _host_and_port(address: str) -> tuple[str, int]:
         return (parts.hostname or "", parts.port) if parts.port else ("", 0)
     except ValueError:
         return "", 0
+
+
+def closed_error() -> grpc.aio.AioRpcError:
+    """Return what a call fails with that was made on a closed connection, or was under way when it was closed."""
+    nothing = grpc.aio.Metadata()
+    return grpc.aio.AioRpcError(grpc.StatusCode.CANCELLED, nothing, nothing, details="the gateway was closed")

@@ -161,7 +161,8 @@ class Gateway:
         return blocks_request_from_bytes(self._session, PRIVATE, raw, signature)
 
     async def close(self) -> None:
-        """Close the connections; running calls are cancelled."""
+        """Close the connections; calls and streams under way fail as if no peer had answered."""
+        self._session.closed = True
         for watcher in self._session.watchers.values():
             await watcher.close()
         if self._own_channel:

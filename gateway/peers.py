@@ -96,10 +96,13 @@ class Peer:
 
     async def reachable(self) -> bool:
         """Connect, and say whether that worked; takes as long as one attempt to connect may take."""
-        state = self.channel.get_state(try_to_connect=True)
-        while state in (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING):
-            await self.channel.wait_for_state_change(state)
+        try:
             state = self.channel.get_state(try_to_connect=True)
+            while state in (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING):
+                await self.channel.wait_for_state_change(state)
+                state = self.channel.get_state(try_to_connect=True)
+        except grpc.aio.UsageError:  # it was closed
+            return False
         return state is grpc.ChannelConnectivity.READY
 
     def deliver(

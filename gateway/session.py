@@ -12,6 +12,7 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from goldengrain.gateway.backoff import Backoff, Reconnect
+from goldengrain.gateway.channel import closed_error
 from goldengrain.gateway.clock import Clock
 from goldengrain.gateway.deadlines import Deadlines
 from goldengrain.gateway.errors import GatewayError, SigningError, from_rpc
@@ -75,6 +76,7 @@ class Session:
         self.reconnect = reconnect
         self.shared_commit_stream = shared_commit_stream
         self.watchers: dict[str, CommitWatcher] = {}
+        self.closed = False
         self.creator = identity.serialized
 
     async def call(self, rpc: Callable[[Peer], Unary[Q, A]], request: Q, seconds: float) -> A:
@@ -96,7 +98,7 @@ class Session:
             except CallFailed as failed:
                 pause = backoff.pause()
                 asks_again = failed.error.code() in NO_ANSWER or busy(failed.error)
-                if not asks_again or loop.time() + pause >= end:
+                if self.closed or not asks_again or loop.time() + pause >= end:
                     raise
             await asyncio.sleep(pause)
 
@@ -105,7 +107,7 @@ class Session:
         unanswered = False
         for left, peer in zip(range(len(self.peers), 0, -1), self.peers.order(), strict=True):
             try:
-                return await rpc(peer)(request, timeout=max(end - loop.time(), 0) / left)
+                return await self._once(rpc(peer), request, max(end - loop.time(), 0) / left)
             except grpc.aio.AioRpcError as error:
                 failed = CallFailed(error, peer.target, unanswered)
                 if error.code() not in NO_ANSWER and not busy(error):
@@ -113,6 +115,16 @@ class Session:
                 unanswered = unanswered or not busy(error)
                 self.peers.failed(peer)
         raise failed from failed.error
+
+    async def _once(self, rpc: Unary[Q, A], request: Q, seconds: float) -> A:
+        """Make one call; one that closing the gateway has cut off fails as any other does."""
+        try:
+            return await rpc(request, timeout=seconds)
+        except (grpc.aio.UsageError, asyncio.CancelledError) as cut:
+            task = asyncio.current_task()
+            if not self.closed or (task is not None and task.cancelling()):
+                raise
+            raise closed_error() from cut
 
     def failed(
         self, kind: type[E], failed: CallFailed, doing: str, transaction_id: str | None = None, hint: str = ""

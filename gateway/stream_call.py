@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import grpc.aio
 
+from goldengrain.gateway.channel import closed_error
 from goldengrain.gateway.errors import GatewayError
 
 T = TypeVar("T")
@@ -47,12 +48,14 @@ class StreamCall(Generic[T]):
     async def open(self) -> None:
         """Send the request, if that has not been done. Raises what ``failure`` makes of gRPC's error."""
         if self._call is None:
-            self._call = self._start()
-            if self._request is not None:
-                try:
+            try:
+                self._call = self._start()
+                if self._request is not None:
                     await self._call.write(self._request)
-                except grpc.aio.AioRpcError as error:
-                    raise self._failure(error) from error
+            except grpc.aio.AioRpcError as error:
+                raise self._failure(error) from error
+            except grpc.aio.UsageError as error:
+                raise self._failure(closed_error()) from error
 
     def close(self) -> None:
         """Stop the stream; whoever waits for an item sees its end."""
@@ -98,6 +101,8 @@ class StreamCall(Generic[T]):
         try:
             await asyncio.wait([self._reading])
             reading, self._reading = self._reading, None
+            if reading.cancelled() and not self._done:
+                raise closed_error()
             return None if reading.cancelled() else reading.result()
         except asyncio.CancelledError:
             if self._done:

@@ -172,7 +172,7 @@ class EventStream(Generic[T]):
             self._next_try = now + self._backoff.pause()
 
     def _goes_on(self, error: EventsError | DeliverError, now: float) -> bool:
-        if error.grpc_code in _REFUSALS or getattr(error, "status", "") in _STATUS_REFUSALS:
+        if self._session.closed or error.grpc_code in _REFUSALS or getattr(error, "status", "") in _STATUS_REFUSALS:
             return False
         if not self._connected:
             return self._breaks + 1 < len(self._session.peers)

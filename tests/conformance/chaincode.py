@@ -52,6 +52,15 @@ class ChaincodeProgram:
         """Whether it has been started and has not ended."""
         return self._process is not None and self._process.returncode is None
 
+    def pause(self) -> None:
+        """Let it take no step until ``resume``; its connections stay."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     async def stop(self, number: int = signal.SIGTERM) -> int:
         """End it with a signal; its exit code."""
         assert self._process is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,19 @@ import pytest
 import yaml
 
 from goldengrain.gateway.connection import ConnectionProfile, Endpoint
-from goldengrain.gateway.errors import ConnectionProfileError
+from goldengrain.gateway.errors import (
+    CommitUnknown,
+    ConnectionProfileError,
+    DeliverError,
+    EndorseError,
+    EvaluateError,
+    EventsError,
+)
 from goldengrain.gateway.gateway import Gateway
 from goldengrain.gateway.identity import Credentials
 from tests.gateway.certificates import Ca
 from tests.gateway.ledger_double import CHAINCODE, CHANNEL
+from tests.gateway.server_double import ServerDouble
 
 PROFILE: dict[str, Any] = {
     "name": "market",
@@ -137,3 +147,40 @@ async def test_the_expected_name_can_be_overridden(endpoint: Endpoint, user: Cre
     by_number = Endpoint(endpoint.address.replace("localhost", "127.0.0.1"), endpoint.tls_root, "localhost")
     async with Gateway.connect(by_number, user.identity, user.signer) as gateway:
         assert await gateway.network(CHANNEL).height() == 1
+
+
+async def test_what_is_under_way_when_the_gateway_is_closed_ends_by_name(
+    server: ServerDouble, user: Credentials
+) -> None:
+    gateway = Gateway.connect(server.endpoint, user.identity, user.signer)
+    network = gateway.network(CHANNEL)
+    contract = network.contract(CHAINCODE)
+    commit = await (await contract.propose("put", "k", "v").endorse()).submit()
+    waiting: list[Awaitable[object]] = [
+        asyncio.ensure_future(network.commit("0" * 64).status(30)),
+        asyncio.ensure_future(anext(network.block_events(100))),
+        asyncio.ensure_future(anext(network.chaincode_events(CHAINCODE, 100))),
+    ]
+    await asyncio.sleep(0.2)
+    await gateway.close()
+    async with asyncio.timeout(5):
+        for call, kind in (
+            *zip(waiting, (CommitUnknown, DeliverError, EventsError), strict=True),
+            (commit.status(), CommitUnknown),
+            (contract.evaluate("get", "k"), EvaluateError),
+            (contract.submit("put", "k", "w"), EndorseError),
+            (network.height(), DeliverError),
+            (anext(network.block_events(0)), DeliverError),
+        ):
+            with pytest.raises(kind, match="the gateway was closed"):
+                await call
+
+
+async def test_a_task_that_is_cancelled_is_cancelled(server: ServerDouble, user: Credentials) -> None:
+    gateway = Gateway.connect(server.endpoint, user.identity, user.signer)
+    asking = asyncio.ensure_future(gateway.network(CHANNEL).commit("0" * 64).status(30))
+    await asyncio.sleep(0.1)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await gateway.close()

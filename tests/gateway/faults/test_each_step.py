@@ -197,7 +197,7 @@ async def test_a_clock_that_is_off_is_refused_before_anything_is_sent(network: S
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("shared", [False, True], ids=["asked", "told"])
 async def test_the_orderer_is_gone_and_comes_back(network: Served, shared: bool) -> None:
-    """30 s of a real network's time are 3 s of these deadlines."""
+    """For 30 s it is in `test_many.py`, and Fabric's own in `test_real_peers.py`."""
     user = network.user
     deadlines = Deadlines(endorse=5, submit=1, commit=3)
     async with Gateway.connect(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -17,17 +16,19 @@ from pathlib import Path
 import pytest
 
 from goldengrain.gateway.backoff import Reconnect
-from goldengrain.gateway.blocks import transactions
 from goldengrain.gateway.contract import Contract
 from goldengrain.gateway.deadlines import Deadlines
-from goldengrain.gateway.errors import CommitUnknown, TransactionError
 from goldengrain.gateway.gateway import Gateway
-from goldengrain.gateway.network import Network
+from tests.gateway.faults.books import Bookkeeping, committed
 from tests.gateway.faults.proxy import Proxy
 from tests.gateway.faults.served import PEERS, Served, served
 
 SUBMITS = int(os.environ.get("GOLDENGRAIN_FAULT_SUBMITS", "10000"))
 IN_FLIGHT = 64
+GONE_S = 30.0
+"""How long the orderer is gone once; otherwise it is for a second."""
+LONG_OUTAGE_AT = 12
+"""The how manieth fault that is."""
 DEADLINES = Deadlines(evaluate=3, endorse=3, submit=2, commit=4, deliver=3)
 LONGEST_S = 2 * (3 + 2 + 4) + 5
 """Two attempts, and what a busy machine adds."""
@@ -47,6 +48,8 @@ class Weather:
         faults += [self.peer_stops, self.orderer_stops]
         for number in range(10_000):
             fault = self.killed if number % 20 == 7 else self._chance.choice(faults)
+            if number == LONG_OUTAGE_AT:
+                fault = self.orderer_gone
             await fault(self._chance.choice(self._proxies))
             self.seen[fault.__name__] += 1
             await asyncio.sleep(self._chance.uniform(0.3, 0.9))
@@ -75,6 +78,14 @@ class Weather:
     async def orderer_stops(self, _: Proxy) -> None:
         await self._stops(self._network.orderer, 1.0)
 
+    async def orderer_gone(self, proxy: Proxy) -> None:
+        """For half a minute, while connections are cut and fall silent."""
+        gone = asyncio.create_task(self._stops(self._network.orderer, GONE_S))
+        while not gone.done():
+            await self._chance.choice([self.cut, self.silent, self.slow, self.refused])(proxy)
+            await asyncio.sleep(self._chance.uniform(0.3, 0.9))
+        await gone
+
     async def _stops(self, host: str, seconds: float) -> None:
         await self._network.tell("stop", host)
         await asyncio.sleep(seconds)
@@ -83,46 +94,6 @@ class Weather:
     async def killed(self, _: Proxy) -> None:
         await self._network.kill()
         await self._network.start()
-
-
-class Bookkeeping:
-    """What became of each submit, as its caller was told."""
-
-    def __init__(self) -> None:
-        self.acknowledged: dict[str, str] = {}
-        self.refused: set[str] = set()
-        self.unknown: dict[str, str] = {}
-        self.longest = 0.0
-
-    async def submit(self, contract: Contract, key: str) -> None:
-        while True:
-            began = time.monotonic()
-            try:
-                result = await contract.submit("put", key, "1", attempts=2)
-                self.acknowledged[key] = result.transaction_id
-                return
-            except TransactionError as error:
-                if error.may_commit:
-                    self.unknown[key] = error.transaction_id or ""
-                    return
-                self.refused.add(error.transaction_id or "")
-                await asyncio.sleep(0.05)
-            finally:
-                self.longest = max(self.longest, time.monotonic() - began)
-
-    async def resolve(self, network: Network) -> dict[str, bool]:
-        """Whether each unknown one committed, by its id; as many at once as were submitted at once."""
-        waiting, found = iter(list(self.unknown)), {}
-
-        async def worker() -> None:
-            for key in waiting:
-                try:
-                    found[key] = (await network.commit(self.unknown[key]).status(2.0)).successful
-                except CommitUnknown:
-                    found[key] = False
-
-        await asyncio.gather(*(worker() for _ in range(4 * IN_FLIGHT)))
-        return found
 
 
 @pytest.mark.check
@@ -151,13 +122,14 @@ async def test_each_acknowledged_commits_once_each_unknown_is_known_by_its_id_no
         await served_network.start()
         async with Gateway.connect(served_network.endpoint(0), user.identity, user.signer) as calm:
             network = calm.network("market")
-            resolved = await books.resolve(network)
-            valid = await committed(network)
+            resolved = await books.resolve(network, 4 * IN_FLIGHT)
+            valid = await committed(network, "key/")
     came_true = sum(resolved.values())
     print(f"{weather.seen}; {len(resolved)} unknown, {came_true} committed; longest call {books.longest:.1f} s")
-    check(books, valid, resolved)
+    assert books.submits == SUBMITS
+    books.check(valid, resolved)
     assert books.longest < LONGEST_S
-    assert SUBMITS < 5000 or len(weather.seen) == 7
+    assert SUBMITS < 5000 or len(weather.seen) == 8
 
 
 async def submit_all(books: Bookkeeping, contract: Contract) -> None:
@@ -168,24 +140,3 @@ async def submit_all(books: Bookkeeping, contract: Contract) -> None:
             await books.submit(contract, f"key/{number:06}")
 
     await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
-
-
-async def committed(network: Network) -> dict[str, list[str]]:
-    """The ids of the valid transactions that wrote each key."""
-    found: dict[str, list[str]] = {}
-    async with network.fetch_blocks(0, await network.height() - 1) as blocks:
-        async for block in blocks:
-            for one in transactions(block):
-                if one.valid and one.call is not None and one.call.function == "put":
-                    found.setdefault(one.call.arguments[1].decode(), []).append(one.transaction_id)
-    return found
-
-
-def check(books: Bookkeeping, valid: dict[str, list[str]], resolved: dict[str, bool]) -> None:
-    assert len(books.acknowledged) + len(books.unknown) == SUBMITS
-    assert {key: ids for key, ids in valid.items() if len(ids) != 1} == {}
-    once = {key: ids[0] for key, ids in valid.items()}
-    assert {key: once.get(key) for key in books.acknowledged} == books.acknowledged
-    for key, transaction_id in books.unknown.items():
-        assert once.get(key) == (transaction_id if resolved[key] else None)
-    assert books.refused.isdisjoint({"", *once.values()})
