@@ -25,17 +25,18 @@ class Bookkeeping:
         """How many have ended."""
         return len(self.acknowledged) + len(self.unknown)
 
-    async def submit(self, contract: Contract, key: str, attempts: int = 2) -> None:
+    async def submit(self, contract: Contract, key: str, attempts: int = 2) -> bool:
+        """Submit until there is nothing to submit anew; whether the outcome is known."""
         while True:
             began = time.monotonic()
             try:
                 result = await contract.submit("put", key, "1", attempts=attempts)
                 self.acknowledged[key] = result.transaction_id
-                return
+                return True
             except TransactionError as error:
                 if error.may_commit:
                     self.unknown[key] = error.transaction_id or ""
-                    return
+                    return False
                 self.refused.add(error.transaction_id or "")
                 await asyncio.sleep(0.05)
             finally:

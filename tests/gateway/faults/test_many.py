@@ -137,6 +137,7 @@ async def submit_all(books: Bookkeeping, contract: Contract) -> None:
 
     async def worker() -> None:
         for number in waiting:
-            await books.submit(contract, f"key/{number:06}")
+            if not await books.submit(contract, f"key/{number:06}"):
+                await asyncio.sleep(1.0)  # or the rest would be used up while the orderer is gone
 
     await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
