@@ -120,7 +120,7 @@ class Session:
         """Make one call; one that closing the gateway has cut off fails as any other does."""
         try:
             return await rpc(request, timeout=seconds)
-        except (grpc.aio.UsageError, asyncio.CancelledError) as cut:
+        except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.CancelledError) as cut:
             task = asyncio.current_task()
             if not self.closed or (task is not None and task.cancelling()):
                 raise
