@@ -13,10 +13,11 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import grpc
-from fabric_protos.common import common_pb2, configtx_pb2
+from fabric_protos.common import common_pb2, configtx_pb2, configuration_pb2
+from fabric_protos.msp import msp_config_pb2
 from fabric_protos.orderer import ab_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -30,6 +31,7 @@ from goldengrain.gateway.identity import Credentials, credentials_from_msp
 from . import config_update
 from .errors import NetworkNotRunning, UpdateRefused
 from .home import Home
+from .identities import own_identity
 from .topology import Organization, Topology
 
 Change = Callable[[configtx_pb2.ConfigGroup], configtx_pb2.ConfigGroup]
@@ -52,13 +54,13 @@ async def read_config(home: Home, channel: str, *, member: Organization | None =
     topology = home.load_topology()
     problems = []
     for organization in [member] if member else topology.organizations:
-        if not home.user(organization, "Admin").exists():
+        who = own_identity(home, organization)
+        if who is None:
             continue
-        admin = credentials_from_msp(home.user(organization, "Admin") / "msp", organization.msp_id)
         profile = ConnectionProfile.load(home.connection_profile(organization))
         for endpoint in profile.gateways():
             clock = LedgerClock(home.clock_file)
-            async with Endorser.connect(endpoint, admin.identity, admin.signer, clock=clock, timeout=10) as peer:
+            async with Endorser.connect(endpoint, who.identity, who.signer, clock=clock, timeout=10) as peer:
                 try:
                     answer = await peer.call("cscc", "GetChannelConfig", channel, channel=channel)
                 except PeerError as error:
@@ -108,10 +110,11 @@ async def submit(home: Home, channel: str, proposal: bytes) -> int:
         raise UpdateRefused("no Admin's key is in this folder; who has one submits the update")
     for admin in at_hand:
         proposal = config_update.sign(proposal, admin)
-    wanted = (await read_config(home, channel)).sequence + 1
+    config = await read_config(home, channel)
+    wanted = config.sequence + 1
     payload = common_pb2.Payload.FromString(common_pb2.Envelope.FromString(proposal).payload)
     envelope = _enveloped(channel, payload.data, at_hand[0], LedgerClock(home.clock_file).now())
-    await broadcast(home, topology, envelope)
+    await broadcast(orderers_of(home, topology, config), envelope)
     deadline = time.monotonic() + _PATIENCE_S
     while (await read_config(home, channel)).sequence < wanted:
         if time.monotonic() > deadline:
@@ -120,7 +123,25 @@ async def submit(home: Home, channel: str, proposal: bytes) -> int:
     return wanted
 
 
-async def broadcast(home: Home, topology: Topology, envelope: common_pb2.Envelope) -> None:
+def orderers_of(home: Home, topology: Topology, config: configtx_pb2.Config) -> list[Endpoint]:
+    """The orderers that a connection profile of the folder names, then those that the channel's configuration does."""
+    profile = next((one for one in map(home.connection_profile, topology.organizations) if one.exists()), None)
+    known = list(ConnectionProfile.load(profile).orderers.values()) if profile else []
+    addresses = {one.address for one in known}
+    return known + [one for one in _configured(config) if one.address not in addresses]
+
+
+def _configured(config: configtx_pb2.Config) -> Iterator[Endpoint]:
+    for name, group in config.channel_group.groups["Orderer"].groups.items():
+        msp_config = msp_config_pb2.MSPConfig.FromString(group.values["MSP"].value)
+        msp = msp_config_pb2.FabricMSPConfig.FromString(msp_config.config)
+        root = b"\n".join([*msp.tls_root_certs, *msp.tls_intermediate_certs])
+        endpoints = configuration_pb2.OrdererAddresses.FromString(group.values["Endpoints"].value)
+        for address in endpoints.addresses:
+            yield Endpoint(address, root or None, None, f"{name} at {address}")
+
+
+async def broadcast(orderers: Sequence[Endpoint], envelope: common_pb2.Envelope) -> None:
     """Hand an envelope to the first orderer that takes it.
 
     Raises:
@@ -130,7 +151,7 @@ async def broadcast(home: Home, topology: Topology, envelope: common_pb2.Envelop
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         problems = []
-        for endpoint in _orderers(home, topology):
+        for endpoint in orderers:
             try:
                 answer = await _send(endpoint, envelope)
             except grpc.aio.AioRpcError as error:
@@ -156,13 +177,6 @@ async def _send(endpoint: Endpoint, envelope: common_pb2.Envelope) -> ab_pb2.Bro
         async for answer in call:
             return answer
     return ab_pb2.BroadcastResponse(status=common_pb2.SERVICE_UNAVAILABLE, info="it ended the call without an answer")
-
-
-def _orderers(home: Home, topology: Topology) -> list[Endpoint]:
-    for organization in topology.organizations:
-        if home.connection_profile(organization).exists():
-            return list(ConnectionProfile.load(home.connection_profile(organization)).orderers.values())
-    return []
 
 
 def _enveloped(channel: str, update: bytes, admin: Credentials, now: int) -> common_pb2.Envelope:

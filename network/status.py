@@ -15,10 +15,10 @@ from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.gateway.connection import ConnectionProfile
 from goldengrain.gateway.endorser import Endorser
 from goldengrain.gateway.errors import PeerError
-from goldengrain.gateway.identity import credentials_from_msp
 
 from .errors import NetworkError
 from .home import Home, NetworkState, as_home
+from .identities import own_identity
 from .nodes import run_nodes
 from .participation import leads, participation, read_metrics
 from .processes import is_locked
@@ -116,10 +116,10 @@ async def _peer_status(
     channel, address = topology.channel.name, topology.reached_at(organization, peer)
     found = await _node_status(peer.host(organization), organization.msp_id, address, timeout_s)
     found = replace(found, expires=first_expiry(home.peer(organization, peer)))
-    if not found.answering or not home.user(organization, "Admin").exists():
+    user = own_identity(home, organization) if found.answering else None
+    if user is None:
         return found
     profile = ConnectionProfile.load(home.connection_profile(organization))
-    user = credentials_from_msp(home.user(organization, "Admin") / "msp", organization.msp_id)
     endpoint = profile.peers[peer.host(organization)]
     clock = LedgerClock(home.clock_file)
     async with Endorser.connect(endpoint, user.identity, user.signer, clock=clock, timeout=timeout_s) as endorser:

@@ -73,7 +73,7 @@ def test_every_certificate_is_renewed_authorities_too_and_old_ones_serve_on(
         shell("chaincode", "deploy", "--name", "cc", "--version", "1", *server)
         old = {path: path.read_bytes() for path in (shell.home / "organizations").rglob("*ca.*-cert.pem")}
         sequence = shell("channel", "info")["sequence"]
-        for owner in ("Org1", "Orderer"):  # leaves of before under authorities of after
+        for owner in ("Org1", "OrdererMSP"):  # leaves of before under authorities of after
             shell("identity", "renew", owner, "--authorities")
         assert shell("channel", "info")["sequence"] == sequence + 2
         assert shell("chaincode", "deploy", "--name", "cc", "--version", "2", *server)["sequence"] == 2
