@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.errors import CommandLineError, FileRefused
 from goldengrain.cli.output import console, emit, table
@@ -36,6 +35,10 @@ class Wanted:
     init_required: bool
     tls_root: Path | None
     indexes: Path | None
+    channel: str | None
+
+
+channel_option = click.option("--channel", metavar="NAME", help="On which channel; the network's first.")
 
 
 def _definition(function: Callable[[click.Context, Wanted], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
@@ -60,6 +63,7 @@ def _definition(function: Callable[[click.Context, Wanted], Awaitable[None]]) ->
         type=click.Path(path_type=Path, file_okay=False, exists=True),
         help="Folder of CouchDB indexes, NAME.json and COLLECTION/NAME.json, for peers that have CouchDB.",
     )
+    @channel_option
     @wraps(function)
     def call(context: click.Context, **options: Any) -> Awaitable[None]:
         return function(context, Wanted(**options))
@@ -84,7 +88,7 @@ async def deploy(context: click.Context, wanted: Wanted) -> None:
 async def upgrade(context: click.Context, wanted: Wanted) -> None:
     """Put a new definition in the place of one that is deployed: another version, policy or server."""
     home = home_of(context)
-    if await lifecycle.committed(home, wanted.name, clock=LedgerClock(home.clock_file)) is None:
+    if await lifecycle.committed(home, wanted.name, channel=wanted.channel) is None:
         raise CommandLineError(f"{wanted.name} is not deployed; `goldengrain chaincode deploy` does it")
     await _bring(context, wanted)
 
@@ -108,10 +112,11 @@ async def _bring(context: click.Context, wanted: Wanted, *, commit: bool = True)
             tls_root=_read(wanted.tls_root),
             init_required=wanted.init_required,
             indexes=read_indexes(wanted.indexes) if wanted.indexes else None,
-            clock=LedgerClock(home.clock_file),
             commit=commit,
+            channel=wanted.channel,
         )
-    value = asdict(made) | {"address": wanted.address}
+    channel = home.load_topology().channel_named(wanted.channel).name
+    value = asdict(made) | {"address": wanted.address, "channel": channel}
     lines = [
         f"{made.name} {made.version}, sequence {made.sequence}: {_outcome(made) if commit else _approved(made)}",
         f"package id: {made.package_id}",
@@ -122,10 +127,11 @@ async def _bring(context: click.Context, wanted: Wanted, *, commit: bool = True)
 
 @command(chaincode, example="goldengrain chaincode status golden-grain")
 @click.argument("name")
-async def status(context: click.Context, name: str) -> None:
+@channel_option
+async def status(context: click.Context, name: str, channel: str | None) -> None:
     """Show a chaincode's committed definition and which organisations have approved it."""
     home = home_of(context)
-    found = await lifecycle.committed(home, name, clock=LedgerClock(home.clock_file))
+    found = await lifecycle.committed(home, name, channel=channel)
     if found is None:
         emit(
             context,

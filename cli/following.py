@@ -82,7 +82,7 @@ async def follow(
 
     """
     async with AsyncExitStack() as stack:
-        admins = await _admins(home, stack)
+        admins = await _admins(home, stack, without)
         market = admins[0]
         policy = (await _patiently(market.consortium.policy)).policy
         wanted = await _wanted(home, market, policy, without, operators)
@@ -121,10 +121,11 @@ def keep_bundle(home: Home, bundle: TrustBundle) -> None:
     write_atomically(bundle_file(home), bundle.to_bytes())
 
 
-async def _admins(home: Home, stack: AsyncExitStack) -> list[Market]:
-    """The market as each Admin whose key is here sees it. Raises NetworkIncomplete."""
+async def _admins(home: Home, stack: AsyncExitStack, without: str | None = None) -> list[Market]:
+    """The market as each Admin whose key is here sees it, but for who is to leave. Raises NetworkIncomplete."""
     topology = home.load_topology()
-    held = [one for one in topology.organizations if (home.user(one, "Admin") / "msp" / "keystore").exists()]
+    staying = [one for one in topology.organizations if one.msp_id != without]
+    held = [one for one in staying if (home.user(one, "Admin") / "msp" / "keystore").exists()]
     if not held:
         raise NetworkIncomplete(f"{home.organizations} holds no Admin's key; policies are voted by Admins")
     gateways = [await stack.enter_async_context(connect_admin(home, one)) for one in held]

@@ -311,18 +311,21 @@ def _wanted(home: Home, organizations: int, topology: Path | None) -> Topology |
 
 async def _deploy(home: Home, acts: Acts) -> None:
     """Deploy the chaincodes that the topology names."""
-    for chaincode in home.load_topology().chaincodes:
-        with acts.act(f"chaincode {chaincode.name}: installed, approved, committed"):
-            await lifecycle.deploy(
-                home,
-                chaincode.name,
-                chaincode.version,
-                chaincode.address,
-                policy=chaincode.policy,
-                init_required=chaincode.init_required,
-                collections=collection_package(chaincode.collections),
-                indexes=read_indexes(Path(chaincode.indexes)) if chaincode.indexes else None,
-            )
+    topology = home.load_topology()
+    for chaincode in topology.chaincodes:
+        for channel in chaincode.channels or (topology.channel.name,):
+            with acts.act(f"chaincode {chaincode.name} on {channel}: installed, approved, committed"):
+                await lifecycle.deploy(
+                    home,
+                    chaincode.name,
+                    chaincode.version,
+                    chaincode.address,
+                    policy=chaincode.policy,
+                    init_required=chaincode.init_required,
+                    collections=collection_package(chaincode.collections),
+                    indexes=read_indexes(Path(chaincode.indexes)) if chaincode.indexes else None,
+                    channel=channel,
+                )
 
 
 def _market(home: Home, acts: Acts, wanted: bool) -> str | None:

@@ -16,6 +16,7 @@ from goldengrain.cli.policy import emit_followed, followed_lines, followed_value
 from goldengrain.cli.session import home_of
 from goldengrain.cli.stage.acts import Acts
 from goldengrain.network import cards, growth
+from goldengrain.network.home import write_atomically
 from goldengrain.network.topology import LOOPBACK, Orderer, OrdererOrganization, Organization, Peer
 
 
@@ -61,6 +62,9 @@ def init(
 @click.option("--domain", help="Domain of its nodes; NAME.example.com in lower case where it is not given.")
 @click.option("--peers", default=1, show_default=True, type=click.IntRange(1, 16), help="How many peers to run.")
 @click.option("--card", type=click.Path(path_type=Path, dir_okay=False), help="Its card, where it keeps its own keys.")
+@click.option(
+    "--file", type=click.Path(path_type=Path, dir_okay=False), help="Write the channel's change; send nothing."
+)
 @operators_option
 async def add(
     context: click.Context,
@@ -69,11 +73,13 @@ async def add(
     domain: str | None,
     peers: int,
     card: Path | None,
+    file: Path | None,
     operators: tuple[str, ...],
 ) -> None:
     """Add an organisation to the running network: certificates, channel configuration, peers, the market's policy.
 
-    With its card only channel and policy change; it joins by the bundle that `network export` writes.
+    With its card only channel and policy change; it joins by the bundle that `network export` writes. Where the Admins'
+    keys lie apart, --file writes the channel's change for them to sign; once it is submitted, `org add` goes on.
 
     Its peers endorse once it has approved the chaincodes: here it approves the market's contract at once, others by
     `chaincode deploy`.
@@ -91,6 +97,13 @@ async def add(
         if not isinstance(placed, Organization) or placed.name != name:
             raise CommandLineError(f"{card} is not the card of a member {name}")
         organization = placed
+    if file is not None:
+        if card is None:
+            raise CommandLineError("--file goes with --card: the organisation keeps its own keys")
+        write_atomically(file, await growth.propose_organization(home, organization))
+        written = {"file": str(file), "msp_id": organization.msp_id}
+        emit(context, written, [f"wrote {file}; next: `goldengrain channel sign {file}` here and at the others"])
+        return
     acts = Acts(console(context))
     made = await growth.add_organization(home, organization, steps=acts.act)
     addresses = {peer.host(made): peer.address for peer in made.peers}

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import time
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Literal
 
 from cryptography import x509
 
+from goldengrain.chaincode.protocol.clock import LedgerClock
+from goldengrain.gateway.connection import ConnectionProfile
+
+from .clocks import clock_difference
 from .creation import is_network, is_unfinished
 from .errors import FabricProgramsMissing, FabricTooOld, NetworkError
 from .home import Home
+from .identities import own_identity
 from .nodes import run_nodes
 from .ports import is_free
 from .programs import find_programs
@@ -29,7 +31,7 @@ from .renewal import node_names
 from .runners import runner_of, runtime_of
 from .runtime import is_running, query_status
 from .status import NetworkStatus, first_expiry
-from .topology import LOOPBACK, Topology
+from .topology import Topology
 
 Level = Literal["good", "warning", "problem"]
 SOON = timedelta(days=30)
@@ -74,7 +76,7 @@ async def examine(home: Home, *, now: datetime | None = None) -> list[Finding]:
     if not is_running(home):
         return [*found, *_ports(topology), Finding("warning", "the network does not run", "`goldengrain network up`")]
     status = await query_status(home)
-    return [*found, *_nodes(home, status), *await asyncio.to_thread(lambda: list(_clocks(home, topology)))]
+    return [*found, *_nodes(home, status), *await _clocks(home, topology)]
 
 
 async def _programs(*, needed: bool) -> Finding:
@@ -182,24 +184,34 @@ def _nodes(home: Home, status: NetworkStatus) -> Iterator[Finding]:
         yield Finding("good", f"{len(status.nodes)} nodes answer; the chain has {newest} blocks")
 
 
-def _clocks(home: Home, topology: Topology) -> Iterator[Finding]:
-    """Compare this machine's clock with what nodes' operations endpoints say; they give whole seconds."""
-    if runtime_of(home) == "embedded":
-        return
-    nodes = [(peer.host(owner), peer.operations_port) for owner, peer in topology.peers()]
-    nodes += [(orderer.host(owner), orderer.operations_port) for owner, orderer in topology.orderers()]
-    looked = worst = 0.0
-    for host, port in nodes:
-        try:
-            with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/healthz", timeout=3) as answer:
-                said = parsedate_to_datetime(answer.headers["Date"])
-        except (OSError, ValueError, TypeError):
-            continue
-        looked += 1
-        difference = abs(said.timestamp() + 0.5 - time.time())
-        worst = max(worst, difference)
-        if difference > SKEW_S:
-            advice = "have both machines follow one time server (chrony, systemd-timesyncd)"
-            yield Finding("problem", f"the clock of {host} differs by {difference:.0f} s from here", advice)
-    if looked and worst <= SKEW_S:
-        yield Finding("good", f"the clocks of {looked:.0f} nodes agree with this machine's")
+async def _clocks(home: Home, topology: Topology) -> list[Finding]:
+    """Compare this machine's clock with those of all nodes that answer, wherever they run."""
+    who = next((found for one in topology.organizations if (found := own_identity(home, one)) is not None), None)
+    if who is None:
+        return []
+    profile = ConnectionProfile.load(home.connection_profile(topology.organizations[0]))
+    nodes = [(name, endpoint, False) for name, endpoint in profile.peers.items()]
+    nodes += [(name, endpoint, True) for name, endpoint in profile.orderers.items()]
+    channel, ahead = topology.channel.name, LedgerClock(home.clock_file).offset()
+    differences = await asyncio.gather(
+        *(clock_difference(endpoint, who, channel, orderer=orderer, ahead_s=ahead) for _, endpoint, orderer in nodes)
+    )
+    return judge_clocks({name: found for (name, _, _), found in zip(nodes, differences, strict=True)})
+
+
+def judge_clocks(differences: Mapping[str, float | None]) -> list[Finding]:
+    """What to say of the seconds by which nodes' clocks are ahead of this machine's; None for one that gave none."""
+    known = {name: found for name, found in differences.items() if found is not None}
+    findings = []
+    for name, found in known.items():
+        if abs(found) > SKEW_S:
+            word = "ahead of" if found > 0 else "behind"
+            advice = (
+                "have both machines follow one time server (chrony, systemd-timesyncd): the market's contract refuses "
+                "transactions whose time differs by more than W from a peer's clock"
+            )
+            text = f"the clock of {name} is {abs(found):.0f} s {word} this machine's"
+            findings.append(Finding("problem", text, advice))
+    if known and not findings:
+        findings.append(Finding("good", f"the clocks of {len(known)} nodes agree with this machine's"))
+    return findings

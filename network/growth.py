@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from goldengrain.gateway.identity import credentials_from_msp
 
 from . import channel_admin
 from .config_changes import consensus_type, with_member, with_orderer, without_member, without_orderer
-from .errors import NetworkNotRunning, SnapshotFailed, StartFailed, TopologyConflict, TopologyInvalid
+from .errors import NetworkNotRunning, SnapshotFailed, StartFailed, TopologyConflict, TopologyInvalid, UpdateInvalid
 from .genesis import bft_consenter, member_group, raft_consenter
 from .home import Home
 from .joining import join_all
@@ -66,9 +67,10 @@ async def add_organization(home: Home, organization: Organization, *, steps: Ste
         with steps(f"certificates of {organization.name}"):
             await asyncio.to_thread(create_organization, home, organization)
     try:
-        with steps(f"channel {topology.channel.name}: {organization.msp_id} added"):
-            group = member_group(home, organization)
-            await _update(home, topology, lambda config: with_member(config, organization.msp_id, group))
+        channel = topology.channel.name
+        # Nothing changes where the others' Admins have signed for it already.
+        with steps(f"channel {channel}: {organization.msp_id} added"), suppress(UpdateInvalid):
+            await channel_admin.submit(home, channel, await propose_organization(home, organization))
     except BaseException:
         if made:
             shutil.rmtree(home.organization(organization))
@@ -78,6 +80,19 @@ async def add_organization(home: Home, organization: Organization, *, steps: Ste
     if own:
         await _run_new(home, own, steps)
     return organization
+
+
+async def propose_organization(home: Home, organization: Organization) -> bytes:
+    """The change of the topology's channel that adds a member whose certificates are in the folder, for signatures.
+
+    Raises:
+        UpdateInvalid: if it is a member already.
+        NetworkNotRunning: see `channel_admin.propose`.
+
+    """
+    group = member_group(home, organization)
+    channel = home.load_topology().channel.name
+    return await channel_admin.propose(home, channel, lambda config: with_member(config, organization.msp_id, group))
 
 
 async def remove_organization(home: Home, name: str, *, steps: Steps = silent) -> Organization:

@@ -91,6 +91,7 @@ async def deploy(
     indexes: Mapping[str, bytes] | None = None,
     clock: Clock | None = None,
     commit: bool = True,
+    channel: str | None = None,
 ) -> Deployment:
     """Deploy a chaincode-as-a-service server for every organisation whose Admin's key is here; it need not run yet.
 
@@ -107,11 +108,13 @@ async def deploy(
         indexes: for rich queries on peers with CouchDB, see `indexes.read_indexes`.
         clock: what time to write into the transactions; default: the network's ledger time.
         commit: False only installs and approves, for another organisation to commit.
+        channel: on which channel, by its name; default: the topology's first.
 
     Raises:
         PackageInvalid: for a name, version or address that peers would not accept.
         PolicyInvalid: for a policy that does not parse.
         NetworkNotFound: if the folder holds no network.
+        TopologyInvalid: if it has no channel of that name.
         NetworkNotRunning: if its peers do not answer.
         LifecycleFailed: if a peer refuses a step.
 
@@ -121,12 +124,14 @@ async def deploy(
     package = ccaas_package(f"{name}_{version}", address, tls_root=tls_root, tls_client=tls_client, indexes=indexes)
     definition = Definition(name, version, policy, init_required, collections)
     definition.validation_parameter()
-    topology = home.load_topology()
-    async with open_members(home, topology, clock) as members:
-        return await _Deployer(topology.channel.name, members, definition, package).run(commit=commit)
+    on = home.load_topology().channel_named(channel)
+    async with open_members(home, on, clock) as members:
+        return await _Deployer(on.name, members, definition, package).run(commit=commit)
 
 
-async def committed(home: Home | Path, name: str, *, clock: Clock | None = None) -> CommittedDefinition | None:
+async def committed(
+    home: Home | Path, name: str, *, clock: Clock | None = None, channel: str | None = None
+) -> CommittedDefinition | None:
     """Ask the first organisation's peer for a chaincode's committed definition; None if there is none.
 
     Raises:
@@ -134,9 +139,9 @@ async def committed(home: Home | Path, name: str, *, clock: Clock | None = None)
 
     """
     home = as_home(home)
-    topology = home.load_topology()
-    async with open_members(home, topology, clock) as members:
-        found = await _query_committed(members[0], members[0].peers[0], topology.channel.name, name)
+    on = home.load_topology().channel_named(channel)
+    async with open_members(home, on, clock) as members:
+        found = await _query_committed(members[0], members[0].peers[0], on.name, name)
     if found is None:
         return None
     return CommittedDefinition(name, found.version, found.sequence, found.init_required, dict(found.approvals))
@@ -150,7 +155,7 @@ async def installed(home: Home | Path, *, clock: Clock | None = None) -> dict[st
 
     """
     home = as_home(home)
-    async with open_members(home, home.load_topology(), clock) as members:
+    async with open_members(home, home.load_topology().channel, clock) as members:
         found = await asyncio.gather(*(_query_installed(member, member.peers[0]) for member in members))
     return {member.msp_id: sorted(ids) for member, ids in zip(members, found, strict=True)}
 

@@ -15,7 +15,7 @@ from goldengrain.gateway.identity import credentials_from_msp
 
 from .errors import NetworkIncomplete
 from .home import Home
-from .topology import Organization, Topology
+from .topology import Channel, Organization
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Member:
 
 
 @asynccontextmanager
-async def open_members(home: Home, topology: Topology, clock: Clock | None = None) -> AsyncIterator[list[Member]]:
-    """Connect to every organisation of a network whose Admin's key is here; connections are made on first use.
+async def open_members(home: Home, channel: Channel, clock: Clock | None = None) -> AsyncIterator[list[Member]]:
+    """Connect to every member of a channel whose Admin's key is here; connections are made on first use.
 
     Without a clock, what is sent bears the network's ledger time.
 
@@ -51,18 +51,19 @@ async def open_members(home: Home, topology: Topology, clock: Clock | None = Non
         IdentityError: if an Admin's MSP folder is.
 
     """
-    held = [organization for organization in topology.organizations if home.user(organization, "Admin").exists()]
+    members = home.load_topology().members(channel)
+    held = [organization for organization in members if home.user(organization, "Admin").exists()]
     if not held:
         raise NetworkIncomplete(f"{home.organizations} holds no Admin's key; who has one has to do this")
     async with AsyncExitStack() as stack:
         yield [
-            await _open(home, topology, organization, clock or LedgerClock(home.clock_file), stack)
+            await _open(home, channel, organization, clock or LedgerClock(home.clock_file), stack)
             for organization in held
         ]
 
 
 async def _open(
-    home: Home, topology: Topology, organization: Organization, clock: Clock, stack: AsyncExitStack
+    home: Home, channel: Channel, organization: Organization, clock: Clock, stack: AsyncExitStack
 ) -> Member:
     profile = ConnectionProfile.load(home.connection_profile(organization))
     admin = credentials_from_msp(home.user(organization, "Admin") / "msp", organization.msp_id)
@@ -71,4 +72,4 @@ async def _open(
     for peer in peers:
         await stack.enter_async_context(peer)
     gateway = await stack.enter_async_context(Gateway.connect(endpoints[0], admin.identity, admin.signer, clock=clock))
-    return Member(organization, peers, gateway.network(topology.channel.name).contract("_lifecycle"))
+    return Member(organization, peers, gateway.network(channel.name).contract("_lifecycle"))

@@ -214,6 +214,7 @@ class Chaincode:
     """A chaincode server that is deployed when the network comes up.
 
     `address` is its HOST:PORT, `indexes` a folder with CouchDB indexes (`indexes.read_indexes`), empty for none.
+    `channels` names those that it is deployed on; none is the first one.
     """
 
     name: str
@@ -223,6 +224,7 @@ class Chaincode:
     init_required: bool = False
     collections: tuple[Collection, ...] = ()
     indexes: str = ""
+    channels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -293,6 +295,19 @@ class Topology:
     def channels(self) -> tuple[Channel, ...]:
         """Every channel, the one that commands act on first."""
         return (self.channel, *self.further_channels)
+
+    def channel_named(self, name: str | None) -> Channel:
+        """A channel by its name; without one the first.
+
+        Raises:
+            TopologyInvalid: if there is none of that name.
+
+        """
+        found = next((one for one in self.channels if name in (None, one.name)), None)
+        if found is None:
+            known = ", ".join(one.name for one in self.channels)
+            raise TopologyInvalid(f"no channel {name!r} in this network; there are {known}")
+        return found
 
     def orderers(self) -> Iterator[tuple[OrdererOrganization, Orderer]]:
         """Every ordering node with its organisation, in the topology's order."""
@@ -396,6 +411,9 @@ def _check(topology: Topology) -> None:
         _check_channel("channel" if index == 0 else f"further_channels[{index - 1}]", channel, topology)
     _check_distinct("names of the channels", [channel.name for channel in topology.channels])
     _check_distinct("names of the chaincodes", [chaincode.name for chaincode in topology.chaincodes])
+    for chaincode in topology.chaincodes:
+        for name in chaincode.channels:
+            topology.channel_named(name)
     for name, value in vars(topology.gossip).items():
         if not 0 < value <= 60_000:
             raise TopologyInvalid(f"gossip.{name}: {value} is not between 1 and 60000 milliseconds")

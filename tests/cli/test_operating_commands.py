@@ -193,6 +193,7 @@ chaincodes:
     version: "1.0"
     address: 127.0.0.1:9999
     policy: OR('Org1MSP.peer', 'Org2MSP.peer')
+    channels: [market, pair]
     collections:
       - {name: ours, policy: "OR('Org1MSP.member')", block_to_live: 5, endorsement_policy: "OR('Org1MSP.peer')"}
       - {name: both, policy: "OR('Org1MSP.member', 'Org2MSP.member')", member_only_read: true}
@@ -203,7 +204,12 @@ chaincodes:
     try:
         found = shell("chaincode", "status", "secrets")
         assert (found["committed"], found["sequence"], found["version"]) == (True, 1, "1.0")
+        assert shell("chaincode", "status", "secrets", "--channel", "pair")["committed"]
         assert shell("channel", "info", "pair")["members"] == ["Org1MSP", "Org2MSP"]
+        single = ("--name", "single", "--version", "1.0", "--address", "127.0.0.1:9998", "--channel", "pair")
+        assert shell("chaincode", "deploy", *single)["channel"] == "pair"
+        assert not shell("chaincode", "status", "single")["committed"]
+        assert shell.refused("chaincode", "deploy", *single[:-1], "nowhere") == "TOPOLOGY_INVALID"
         command = ("--name", "secrets", "--version", "2.0", "--address", "127.0.0.1:9999")
         assert shell("chaincode", "upgrade", *command)["sequence"] == 2
         assert shell.refused("chaincode", "upgrade", "--name", "other", *command[2:]) == "COMMAND_LINE"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -13,19 +14,26 @@ DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs
 _FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL
 )
-_FILE = re.compile(r"<!-- file: (?P<name>[\w.-]+) -->\s*\Z")
+_NOTE = re.compile(r"<!-- (?P<notes>(?:file|on|at|brings): [^>]+) -->\s*\Z")
 _SPAN = re.compile(r"`(goldengrain [^`]+)`")
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block. `file` is the name that `<!-- file: NAME -->` before it gives: the reader saves it as that."""
+    """A fenced block, with what a comment before it says, such as `<!-- on: fabric, at: one, brings: two/a.json -->`.
+
+    `file`: the reader saves it under that name. `on`: what has to be there for it to run. `at`: the machine that it is
+    typed at; a folder stands for each. `brings`: files of other machines that somebody has brought there.
+    """
 
     language: str
     code: str
     line: int
-    file: str | None
+    file: str | None = None
+    on: str | None = None
+    at: str | None = None
+    brings: tuple[str, ...] = ()
 
 
 def blocks(text: str) -> Iterator[Block]:
@@ -33,9 +41,14 @@ def blocks(text: str) -> Iterator[Block]:
     for found in _FENCE.finditer(text):
         indent = len(found["indent"])
         code = "".join(line[indent:] for line in found["code"].splitlines(keepends=True))
-        named = _FILE.search(text, 0, found.start())
         line = text.count("\n", 0, found.start()) + 2
-        yield Block(found["language"], code, line, named["name"] if named else None)
+        yield Block(found["language"], code, line, **_notes(_NOTE.search(text, 0, found.start())))
+
+
+def _notes(found: re.Match[str] | None) -> dict[str, Any]:
+    """What the comment before a block says, by key."""
+    notes: dict[str, Any] = dict(one.split(": ", 1) for one in found["notes"].split(", ")) if found else {}
+    return notes | ({"brings": tuple(notes["brings"].split())} if "brings" in notes else {})
 
 
 def commands(text: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,12 +18,14 @@ from typing import Any
 from tests.docs.markdown import ROOT, Block, blocks
 
 PATIENCE_S = 90.0
-_SERVER = re.compile(r"CHAINCODE_SERVER_ADDRESS=(\S+) .*&$", re.MULTILINE)
-_MAKE = re.compile(r"(?:\w+=\S+ )*make ")
+_SERVER = re.compile(r"(?:CHAINCODE_SERVER_ADDRESS=|--address )(\S+) .*&$", re.MULTILINE)
+_OF_THE_MACHINE = re.compile(r"(?:\w+=\S+ )*make |export FABRIC_BIN=")
+"""The gate's own steps, and where this machine's programs are: not the document's to say."""
 
 
 def _with_free_ports(text: str) -> str:
-    """The text with a free port of this machine for each one that it tells a server to listen on."""
+    """The text with this machine for all that it names, and a free port for each one that a server is to listen on."""
+    text = re.sub(r"\b10\.0\.0\.\d+", "127.0.0.1", text)
     for address in sorted(set(re.findall(r"127\.0\.0\.1:\d+", text))):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -44,8 +47,10 @@ def _wait_for(address: str) -> None:
 class Reader:
     """A shell in a folder of its own, which lives as long as the document."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, able: frozenset[str] = frozenset()) -> None:
+        """Prepare to read; `able` is what the machine has, such as `fabric`: blocks that need more are left out."""
         self.folder = folder
+        self.able = able
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {key: value for key, value in os.environ.items() if not key.startswith("GOLDENGRAIN_")}
         self._shell = subprocess.Popen(
@@ -65,6 +70,8 @@ class Reader:
         printed = []
         for block in blocks(_with_free_ports(document.read_text())):
             place = f"{document.relative_to(ROOT)}:{block.line}"
+            if block.on is not None and block.on not in self.able:
+                continue
             if block.file is not None:
                 (self.folder / block.file).write_text(block.code)
             elif block.language == "python":
@@ -78,11 +85,14 @@ class Reader:
         exec(compile(source, place, "exec"), self._names)
 
     def _console(self, block: Block, place: str) -> str:
-        """Run a block, but for lines that begin with `make`: those are the gate's own steps."""
-        lines = [line for line in block.code.splitlines() if not _MAKE.match(line)]
+        """Run a block, but for lines that are not the document's to say."""
+        lines = [line for line in block.code.splitlines() if not _OF_THE_MACHINE.match(line)]
         self._blocks += 1
         mark = f"--- end of block {self._blocks} ---"
-        script = "{\n:\n" + "\n".join(lines) + f"\n}} </dev/null\necho '{mark}'\n"
+        opening, closing = "{", "}"
+        if block.at is not None:
+            opening, closing = f"( cd {self._machine(block)}; unset GOLDENGRAIN_HOME", ")"
+        script = f"{opening}\n:\n" + "\n".join(lines) + f"\n{closing} </dev/null\necho '{mark}'\n"
         assert self._shell.stdin is not None
         self._shell.stdin.write(script.encode())
         self._shell.stdin.flush()
@@ -91,6 +101,14 @@ class Reader:
         for address in _SERVER.findall(block.code):
             _wait_for(address)
         return printed
+
+    def _machine(self, block: Block) -> Path:
+        """The folder that stands for a block's machine, with the files that were brought there."""
+        folder = self.folder / str(block.at)
+        folder.mkdir(exist_ok=True)
+        for name in block.brings:
+            shutil.copy(self.folder / name, folder)
+        return folder
 
     def _read_until(self, mark: str) -> tuple[str, bool]:
         output = self._shell.stdout

@@ -24,10 +24,15 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     try:
         yield found
     finally:
-        found.close()
-        for folder in {path.parent for path in tmp_path.rglob("network.lock")}:
-            contract_process.stop(Home(folder))
-            runtime.down(folder, purge=True)
+        _clear(found, tmp_path)
+
+
+def _clear(found: Reader, folder: Path) -> None:
+    """End the shell and take down what the document has left running."""
+    found.close()
+    for home in {path.parent for path in folder.rglob("network.lock")}:
+        contract_process.stop(Home(home))
+        runtime.down(home, purge=True)
 
 
 def runnable(document: Path) -> bool:
@@ -41,6 +46,22 @@ def cases() -> list[object]:
         marks = [pytest.mark.timeout(300)] + ([pytest.mark.check] if name in LONG else [])
         found.append(pytest.param(document, marks=marks, id=name))
     return found
+
+
+@pytest.mark.check
+@pytest.mark.fabric
+@pytest.mark.timeout(420)
+def test_operating_is_followed_on_real_peers_and_on_several_machines(
+    tmp_path: Path, fabric_bin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the blocks that need Fabric's programs: what follows is done on that network, by each with its own keys."""
+    monkeypatch.setenv("FABRIC_BIN", str(fabric_bin))
+    reader = Reader(tmp_path, frozenset({"fabric"}))
+    try:
+        printed = reader.follow(ROOT / "docs" / "operating.md")
+    finally:
+        _clear(reader, tmp_path)
+    assert any("Org4MSP" in one for one in printed[-4:])
 
 
 @pytest.mark.parametrize("document", cases())

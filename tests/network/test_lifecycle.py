@@ -47,7 +47,7 @@ async def test_a_chaincode_is_installed_approved_and_committed_for_all(network: 
     assert (found.version, found.sequence, found.init_required) == ("1.0", 1, False)
     assert found.approvals == {"Org1MSP": True, "Org2MSP": True, "Org3MSP": True}
     assert all(deployment.package_id in ids for ids in (await installed(network)).values())
-    async with open_members(network, network.load_topology()) as members:
+    async with open_members(network, network.load_topology().channel) as members:
         for member in members:
             for peer in member.peers:
                 assert deployment.package_id in await lifecycle._query_installed(member, peer)
