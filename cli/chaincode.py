@@ -14,6 +14,7 @@ from goldengrain.cli.command import Group, command
 from goldengrain.cli.errors import CommandLineError, FileRefused
 from goldengrain.cli.output import console, emit, table
 from goldengrain.cli.session import home_of
+from goldengrain.cli.stage.acts import Acts
 from goldengrain.network import lifecycle
 from goldengrain.network.definition import MAJORITY
 from goldengrain.network.indexes import read_indexes
@@ -102,19 +103,19 @@ async def approve(context: click.Context, wanted: Wanted) -> None:
 
 async def _bring(context: click.Context, wanted: Wanted, *, commit: bool = True) -> None:
     home = home_of(context)
-    with console(context).status(f"deploying {wanted.name}"):
-        made = await lifecycle.deploy(
-            home,
-            wanted.name,
-            wanted.version,
-            wanted.address,
-            policy=wanted.policy,
-            tls_root=_read(wanted.tls_root),
-            init_required=wanted.init_required,
-            indexes=read_indexes(wanted.indexes) if wanted.indexes else None,
-            commit=commit,
-            channel=wanted.channel,
-        )
+    made = await lifecycle.deploy(
+        home,
+        wanted.name,
+        wanted.version,
+        wanted.address,
+        policy=wanted.policy,
+        tls_root=_read(wanted.tls_root),
+        init_required=wanted.init_required,
+        indexes=read_indexes(wanted.indexes) if wanted.indexes else None,
+        commit=commit,
+        channel=wanted.channel,
+        steps=Acts(console(context)).act,
+    )
     channel = home.load_topology().channel_named(wanted.channel).name
     value = asdict(made) | {"address": wanted.address, "channel": channel}
     lines = [

@@ -33,7 +33,11 @@ async def create(context: click.Context, name: str, members: tuple[str, ...]) ->
     acts = Acts(console(context))
     made = await channels.create_channel(home_of(context), Channel(name, members=members), steps=acts.act)
     names = [one.name for one in made]
-    emit(context, {"channel": name, "members": names}, [f"channel {name} of {', '.join(names)}"])
+    emit(
+        context,
+        {"channel": name, "members": names},
+        [f"channel {name} of {', '.join(names)}", f"next: `goldengrain chaincode deploy --channel {name} --help`"],
+    )
 
 
 @command(channel, example="goldengrain channel join")
@@ -43,7 +47,7 @@ async def join(context: click.Context) -> None:
     acts = Acts(console(context))
     await channels.join_channels(home, steps=acts.act)
     names = [one.name for one in home.load_topology().channels]
-    emit(context, {"channels": names}, [f"joined: {', '.join(names)}"])
+    emit(context, {"channels": names}, [f"joined: {', '.join(names)}", "next: `goldengrain network status`"])
 
 
 @command(channel, example="goldengrain channel info")
@@ -120,7 +124,11 @@ async def _finish(context: click.Context, proposal: bytes, file: Path | None) ->
     update = config_update.read(proposal)
     sequence = await channel_admin.submit(home, update.channel_id, proposal)
     value = {"channel": update.channel_id, "sequence": sequence, "changes": config_update.changes(update)}
-    emit(context, value, [f"channel {update.channel_id} is at configuration {sequence}"])
+    emit(
+        context,
+        value,
+        [f"channel {update.channel_id} is at configuration {sequence}", "next: `goldengrain channel info`"],
+    )
 
 
 def _changes(

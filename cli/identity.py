@@ -119,7 +119,11 @@ def encrypt(context: click.Context, organization: str, name: str | None) -> None
     owner = _organization(home.load_topology(), organization)
     what = f"the keys of {name} of {owner.name}" if name else f"the authorities' keys of {owner.name}"
     renewal.encrypt(home, owner, passphrase(what), name)
-    emit(context, {"encrypted": owner.msp_id, "name": name}, [f"{what} are encrypted"])
+    emit(
+        context,
+        {"encrypted": owner.msp_id, "name": name},
+        [f"{what} are encrypted", "next: `goldengrain context use --help` says where the passphrase may lie"],
+    )
 
 
 def _renewed(

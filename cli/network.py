@@ -238,7 +238,11 @@ def restart(context: click.Context, node: str | None) -> None:
         _market(home, acts, False)
     else:
         asyncio.run(runtime.restart_node(home, node, steps=acts.act))
-    emit(context, {"restarted": node or "all"}, [f"{node or 'the network'} runs again"])
+    emit(
+        context,
+        {"restarted": node or "all"},
+        [f"{node or 'the network'} runs again", "next: `goldengrain network status`"],
+    )
 
 
 @command(network, example="goldengrain network down --purge")
@@ -247,14 +251,22 @@ def down(context: click.Context, purge: bool) -> None:
     """Stop the network and its contract; without --purge it can come up again as it was."""
     home = home_of(context)
     was_running = _stop(home, purge=purge)
-    emit(context, {"was_running": was_running, "purged": purge}, ["stopped" if was_running else "it was not running"])
+    emit(
+        context,
+        {"was_running": was_running, "purged": purge},
+        ["stopped" if was_running else "it was not running", "next: `goldengrain network up`"],
+    )
 
 
 @command(network, example="goldengrain network destroy")
 def destroy(context: click.Context) -> None:
     """Stop the network and delete all that it made: `network down --purge`."""
     was_running = _stop(home_of(context), purge=True)
-    emit(context, {"was_running": was_running, "purged": True}, ["stopped and deleted"])
+    emit(
+        context,
+        {"was_running": was_running, "purged": True},
+        ["stopped and deleted", "next: `goldengrain network init`, or `goldengrain network up`"],
+    )
 
 
 @command(network, example="goldengrain network logs --lines 20 contract")

@@ -11,6 +11,8 @@ from goldengrain.cli.stage.acts import Acts
 from goldengrain.network import growth
 from goldengrain.network.topology import LOOPBACK, Orderer
 
+_NEXT = "next: `goldengrain network status` shows who leads and how far each is"
+
 
 @click.group(cls=Group)
 def orderer() -> None:
@@ -27,7 +29,7 @@ async def add(context: click.Context, name: str, organization: str | None, liste
     made = await growth.add_orderer(
         home_of(context), Orderer(name, listen=listen), organization=organization, steps=acts.act
     )
-    emit(context, {"name": made.name, "address": made.address}, [f"{made.name} orders at {made.address}"])
+    emit(context, {"name": made.name, "address": made.address}, [f"{made.name} orders at {made.address}", _NEXT])
 
 
 @command(orderer, example="goldengrain orderer replace orderer2 orderer4")
@@ -42,7 +44,7 @@ async def replace(context: click.Context, old: str, name: str, organization: str
         home_of(context), Orderer(name, listen=listen), organization=organization, instead_of=old, steps=acts.act
     )
     value = {"name": made.name, "address": made.address, "replaced": old}
-    emit(context, value, [f"{made.name} orders at {made.address} instead of {old}"])
+    emit(context, value, [f"{made.name} orders at {made.address} instead of {old}", _NEXT])
 
 
 @command(orderer, example="goldengrain orderer remove orderer4")
@@ -52,4 +54,4 @@ async def remove(context: click.Context, name: str, organization: str | None) ->
     """Remove an ordering node from the channel and stop it; its data stay in the folder."""
     acts = Acts(console(context))
     gone = await growth.remove_orderer(home_of(context), name, organization=organization, steps=acts.act)
-    emit(context, {"removed": gone.name}, [f"{gone.name} orders no more"])
+    emit(context, {"removed": gone.name}, [f"{gone.name} orders no more", _NEXT])

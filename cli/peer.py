@@ -29,4 +29,11 @@ async def add(context: click.Context, organization: str, name: str, port: int, l
     made = await growth.add_peer(home, organization, Peer(name, port, listen=listen), steps=acts.act)
     owner = home.load_topology().organization(organization)
     value = {"name": made.host(owner), "msp_id": owner.msp_id, "address": made.address}
-    emit(context, value, [f"{made.host(owner)} runs at {made.address}"])
+    emit(
+        context,
+        value,
+        [
+            f"{made.host(owner)} runs at {made.address}",
+            "next: `goldengrain chaincode deploy`, as before, installs there what is deployed",
+        ],
+    )

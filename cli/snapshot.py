@@ -26,7 +26,9 @@ async def create(context: click.Context, peer: str) -> None:
     with console(context).status(f"{peer} takes a snapshot"):
         made = await snapshots.create_snapshot(home_of(context), peer)
     emit(
-        context, {"snapshot": str(made.absolute()), "block": int(made.name)}, [f"snapshot at block {made.name}: {made}"]
+        context,
+        {"snapshot": str(made.absolute()), "block": int(made.name)},
+        [f"snapshot at block {made.name}: {made}", f"next: `goldengrain snapshot restore {made} ORGANIZATION peer1`"],
     )
 
 
@@ -40,4 +42,11 @@ async def restore(context: click.Context, folder: Path, organization: str, name:
     acts = Acts(console(context))
     made = await growth.add_peer(home, organization, Peer(name), snapshot=folder, steps=acts.act)
     host = made.host(home.load_topology().organization(organization))
-    emit(context, {"name": host, "address": made.address}, [f"{host} runs at {made.address}"])
+    emit(
+        context,
+        {"name": host, "address": made.address},
+        [
+            f"{host} runs at {made.address}",
+            "next: `goldengrain chaincode deploy`, as before, installs there what is deployed",
+        ],
+    )

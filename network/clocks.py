@@ -7,8 +7,6 @@ timestamp that a node takes lie symmetrically around its clock: their middle is 
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,11 +15,12 @@ import grpc
 from fabric_protos.common import common_pb2
 from fabric_protos.orderer import ab_pb2
 from fabric_protos.peer import events_pb2
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from goldengrain.gateway.channel import open_channel
 from goldengrain.gateway.connection import Endpoint
 from goldengrain.gateway.identity import Credentials
+
+from .seek import ORDERER, newest_request
 
 Takes = Callable[[float], Awaitable[bool]]
 """Whether a node takes a timestamp that is so many seconds ahead of this machine's clock."""
@@ -32,7 +31,6 @@ _MOST_S = 2.0**28
 _HALF_WINDOW_S = 840.0
 _STEPS = 100
 _PEER = "/protos.Deliver/DeliverFiltered"
-_ORDERER = "/orderer.AtomicBroadcast/Deliver"
 
 
 async def clock_difference(
@@ -96,36 +94,16 @@ async def _asking(
 ) -> AsyncIterator[Takes]:
     async with open_channel(endpoint) as opened:
         call = opened.stream_stream(
-            _ORDERER if orderer else _PEER,
+            ORDERER if orderer else _PEER,
             request_serializer=common_pb2.Envelope.SerializeToString,
             response_deserializer=(ab_pb2 if orderer else events_pb2).DeliverResponse.FromString,
         )
 
         async def takes(ahead: float) -> bool:
-            stream = call(iter([_request(who, channel, time.time() + ahead_s + ahead)]), timeout=5)
+            stream = call(iter([newest_request(who, channel, time.time() + ahead_s + ahead)]), timeout=5)
             answer = await anext(aiter(stream))
             stream.cancel()
             refused = answer.WhichOneof("Type") == "status" and answer.status == common_pb2.BAD_REQUEST
             return not refused
 
         yield takes
-
-
-def _request(who: Credentials, channel: str, moment: float) -> common_pb2.Envelope:
-    """A request for the newest block that bears a moment, seconds since 1970."""
-    whole = int(moment)
-    channel_header = common_pb2.ChannelHeader(
-        type=common_pb2.DELIVER_SEEK_INFO,
-        channel_id=channel,
-        timestamp=Timestamp(seconds=whole, nanos=int((moment - whole) * 1e9)),
-    )
-    signature_header = common_pb2.SignatureHeader(creator=who.identity.serialized, nonce=secrets.token_bytes(24))
-    newest = ab_pb2.SeekPosition(newest=ab_pb2.SeekNewest())
-    seek = ab_pb2.SeekInfo(start=newest, stop=newest, behavior=ab_pb2.SeekInfo.FAIL_IF_NOT_READY)
-    payload = common_pb2.Payload(
-        header=common_pb2.Header(
-            channel_header=channel_header.SerializeToString(), signature_header=signature_header.SerializeToString()
-        ),
-        data=seek.SerializeToString(),
-    ).SerializeToString()
-    return common_pb2.Envelope(payload=payload, signature=who.signer.sign(hashlib.sha256(payload).digest()))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -41,7 +42,7 @@ from .runners import real_network, runner_of, runtime_of
 from .runtime import down, is_running, up
 from .snapshot_join import read_channel
 from .status import query_status
-from .topology import Orderer, OrdererOrganization, Organization, Peer, Topology
+from .topology import Channel, Orderer, OrdererOrganization, Organization, Peer, Topology
 
 Group = configtx_pb2.ConfigGroup
 _PATIENCE_S = 120.0
@@ -106,9 +107,14 @@ async def remove_organization(home: Home, name: str, *, steps: Steps = silent) -
     topology = _running(home)
     organization = topology.organization(name)
     left = tuple(one for one in topology.organizations if one != organization)
-    shrunk = replace(topology, organizations=left)
-    with steps(f"channel {topology.channel.name}: {organization.msp_id} removed"):
-        await _update(home, topology, lambda group: without_member(group, organization.msp_id))
+    further = tuple(
+        replace(one, members=tuple(member for member in one.members if member != organization.name))
+        for one in topology.further_channels
+    )
+    shrunk = replace(topology, organizations=left, further_channels=further)
+    for channel in [one for one in topology.channels if organization in topology.members(one)]:
+        with steps(f"channel {channel.name}: {organization.msp_id} removed"):
+            await _update(home, channel.name, lambda group: without_member(group, organization.msp_id))
     with steps(f"peers of {organization.name} stopped"):
         await _stop(home, [peer.host(organization) for peer in organization.peers])
     _save(home, shrunk)
@@ -126,7 +132,7 @@ async def add_peer(
     Raises:
         TopologyInvalid: if there is no such organisation, or it has a peer of that name.
         IdentityExists, NetworkIncomplete: see `pki.create_node`.
-        StartFailed: if the peer ends instead of answering.
+        StartFailed: if the peer ends instead of answering; nothing of it is left behind then.
         SnapshotFailed: if the snapshot is none of that channel, or the peer refuses it.
 
     """
@@ -139,15 +145,29 @@ async def add_peer(
         peer = grown.organization(organization).peers[-1]
         await asyncio.to_thread(create_node, home, owner, peer)
     _save(home, grown)
-    if snapshot is None:
-        await _run_new(home, [peer.host(owner)], steps)
-        return peer
-    with steps(f"{peer.host(owner)} started, begins with {snapshot}"):
-        network = real_network(home)
-        await network.attach()
-        await network.start_from_snapshot(grown.organization(organization), peer, snapshot)
-        await _catch_up(home, [peer.host(owner)])
+    try:
+        if snapshot is None:
+            await _run_new(home, [peer.host(owner)], steps)
+        else:
+            with steps(f"{peer.host(owner)} started, begins with {snapshot}"):
+                await _run_from_snapshot(home, grown.organization(organization), peer, snapshot)
+    except BaseException:
+        _save(home, topology)
+        for left in (home.peer(owner, peer), home.nodes / peer.host(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+        raise
     return peer
+
+
+async def _run_from_snapshot(home: Home, owner: Organization, peer: Peer, snapshot: Path) -> None:
+    network = real_network(home)
+    await network.attach()
+    try:
+        await network.start_from_snapshot(owner, peer, snapshot)
+        await _catch_up(home, [peer.host(owner)])
+    except BaseException:
+        await _stop(home, [peer.host(owner)])
+        raise
 
 
 async def add_orderer(
@@ -160,7 +180,9 @@ async def add_orderer(
 ) -> Orderer:
     """Add an ordering node to an organisation (the first, unless another is named), `instead_of` one of its own.
 
-    The one that is replaced may be dead; it is stopped if it runs. Its data stay in the folder.
+    The one that is replaced may be dead; it is stopped if it runs. Its data stay in the folder. A Raft cluster is told
+    in two steps, first that the old one leaves: in one step it would take the new one for the old one with another
+    certificate, under the old one's number, and the new one would end over a log that it has never had.
 
     Raises:
         TopologyInvalid: if there is no such organisation or orderer.
@@ -174,6 +196,14 @@ async def add_orderer(
         raise TopologyConflict("the embedded runtime orders in one process; orderers are added to real networks")
     owner = _orderer_organization(topology, organization)
     old = _orderer(owner, instead_of) if instead_of else None
+    alone = len(list(topology.orderers())) == 1
+    if old is not None and topology.channel.consensus == "raft":
+        if not alone:
+            await remove_orderer(home, old.name, organization=owner.name, steps=steps)
+            return await add_orderer(home, orderer, organization=owner.name, steps=steps)
+        made = await add_orderer(home, orderer, organization=owner.name, steps=steps)
+        await remove_orderer(home, old.name, organization=owner.name, steps=steps)
+        return made
     kept = tuple(one for one in owner.orderers if one != old)
     grown = _assigned(home, _with_orderers(topology, replace(owner, orderers=(*kept, orderer))))
     owner = _orderer_organization(grown, owner.name)
@@ -181,16 +211,18 @@ async def add_orderer(
     with steps(f"certificates of {orderer.host(owner)}"):
         await asyncio.to_thread(create_node, home, owner, orderer)
     try:
-        with steps(f"channel {topology.channel.name}: {orderer.name} added" + (f", {old.name} removed" if old else "")):
-            change = partial(_with_orderer, home, owner, orderer, old)
-            await _update(home, topology, change)
+        removed = f", {old.name} removed" if old else ""
+        for channel in topology.channels:
+            with steps(f"channel {channel.name}: {orderer.name} added{removed}"):
+                await _update(home, channel.name, partial(_with_orderer, home, owner, orderer, old))
     except BaseException:
         shutil.rmtree(home.orderer(owner, orderer))
         raise
     if old is not None:
         await _stop(home, [old.host(owner)])
     _save(home, grown)
-    await _run_new(home, [orderer.host(owner)], steps, await config_block(home, topology))
+    blocks = {channel.name: await config_block(home, topology, channel) for channel in topology.channels}
+    await _run_new(home, [orderer.host(owner)], steps, blocks)
     return orderer
 
 
@@ -200,21 +232,22 @@ async def remove_orderer(home: Home, name: str, *, organization: str | None = No
     owner = _orderer_organization(topology, organization)
     old = _orderer(owner, name)
     shrunk = _with_orderers(topology, replace(owner, orderers=tuple(one for one in owner.orderers if one != old)))
-    with steps(f"channel {topology.channel.name}: {old.name} removed"):
-        await _update(home, topology, lambda group: without_orderer(group, owner.name, old.address))
+    for channel in topology.channels:
+        with steps(f"channel {channel.name}: {old.name} removed"):
+            await _update(home, channel.name, lambda group: without_orderer(group, owner.name, old.address))
     await _stop(home, [old.host(owner)])
     _save(home, shrunk)
     return old
 
 
-async def config_block(home: Home, topology: Topology) -> bytes:
-    """The newest configuration block of the topology's channel, from the first organisation's peer."""
-    member = topology.organizations[0]
+async def config_block(home: Home, topology: Topology, channel: Channel) -> bytes:
+    """The newest configuration block of a channel, from its first member's peer."""
+    member = topology.members(channel)[0]
     admin = credentials_from_msp(home.user(member, "Admin") / "msp", member.msp_id)
     endpoint = ConnectionProfile.load(home.connection_profile(member)).gateway()
     clock = LedgerClock(home.clock_file)
     async with Endorser.connect(endpoint, admin.identity, admin.signer, clock=clock) as peer:
-        return await peer.call("cscc", "GetConfigBlock", topology.channel.name, channel=topology.channel.name)
+        return await peer.call("cscc", "GetConfigBlock", channel.name, channel=channel.name)
 
 
 def _check_snapshot(home: Home, topology: Topology, snapshot: Path) -> None:
@@ -272,8 +305,7 @@ def _with_orderer(home: Home, owner: OrdererOrganization, orderer: Orderer, old:
     return with_orderer(group, owner.name, orderer.address, consenter, instead_of=instead_of)
 
 
-async def _update(home: Home, topology: Topology, change: channel_admin.Change) -> None:
-    channel = topology.channel.name
+async def _update(home: Home, channel: str, change: channel_admin.Change) -> None:
     await channel_admin.submit(home, channel, await channel_admin.propose(home, channel, change))
 
 
@@ -287,7 +319,7 @@ async def _stop(home: Home, names: list[str]) -> None:
     await asyncio.to_thread(runner_of(home).stop, [node_of(home, name, "") for name in names])
 
 
-async def _run_new(home: Home, names: list[str], steps: Steps, block: bytes | None = None) -> None:
+async def _run_new(home: Home, names: list[str], steps: Steps, blocks: Mapping[str, bytes] | None = None) -> None:
     """Start new nodes and have them join."""
     with steps(f"{', '.join(names)} started, channel joined"):
         if runtime_of(home) == "embedded":
@@ -295,8 +327,12 @@ async def _run_new(home: Home, names: list[str], steps: Steps, block: bytes | No
             return
         network = real_network(home)
         await network.attach()
-        await asyncio.gather(*(network.start_node(name, block) for name in names))
-        await _catch_up(home, names)
+        try:
+            await asyncio.gather(*(network.start_node(name, blocks) for name in names))
+            await _catch_up(home, names)
+        except BaseException:
+            await _stop(home, names)
+            raise
 
 
 async def _catch_up(home: Home, names: list[str]) -> None:

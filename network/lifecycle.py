@@ -36,6 +36,7 @@ from .errors import LifecycleFailed, NetworkNotRunning
 from .home import Home, as_home
 from .members import Member, open_members
 from .packaging import ChaincodePackage, ccaas_package, check_name
+from .progress import Steps, silent
 
 _LIFECYCLE = "_lifecycle"
 _PATIENCE_S = 30.0  # a new network of real peers needs seconds until its gossip knows every organisation
@@ -92,6 +93,7 @@ async def deploy(
     clock: Clock | None = None,
     commit: bool = True,
     channel: str | None = None,
+    steps: Steps = silent,
 ) -> Deployment:
     """Deploy a chaincode-as-a-service server for every organisation whose Admin's key is here; it need not run yet.
 
@@ -109,6 +111,7 @@ async def deploy(
         clock: what time to write into the transactions; default: the network's ledger time.
         commit: False only installs and approves, for another organisation to commit.
         channel: on which channel, by its name; default: the topology's first.
+        steps: told what is being done.
 
     Raises:
         PackageInvalid: for a name, version or address that peers would not accept.
@@ -126,7 +129,7 @@ async def deploy(
     definition.validation_parameter()
     on = home.load_topology().channel_named(channel)
     async with open_members(home, on, clock) as members:
-        return await _Deployer(on.name, members, definition, package).run(commit=commit)
+        return await _Deployer(on.name, members, definition, package, steps).run(commit=commit)
 
 
 async def committed(
@@ -163,7 +166,10 @@ async def installed(home: Home | Path, *, clock: Clock | None = None) -> dict[st
 class _Deployer:
     """The steps of one deployment."""
 
-    def __init__(self, channel: str, members: list[Member], definition: Definition, package: ChaincodePackage) -> None:
+    def __init__(
+        self, channel: str, members: list[Member], definition: Definition, package: ChaincodePackage, steps: Steps
+    ) -> None:
+        self.steps = steps
         self.channel = channel
         self.members = members
         self.definition = definition
@@ -175,13 +181,17 @@ class _Deployer:
         first = self.members[0]
         before = await _query_committed(first, first.peers[0], self.channel, self.definition.name)
         sequence = self.sequence_after(before)
-        await asyncio.gather(*(self.install_and_approve(member, sequence) for member in self.members))
+        names = ", ".join(member.organization.name for member in self.members)
+        with self.steps(f"{self.definition.name} on {self.channel}: installed and approved by {names}"):
+            await asyncio.gather(*(self.install_and_approve(member, sequence) for member in self.members))
         waiting: list[str] = []
         done = before is not None and before.sequence == sequence
         if not done:
-            waiting = await self.commit(sequence) if commit else await self.missing(sequence)
+            with self.steps("asked whether a majority has approved; committed where it has" if commit else "approvals"):
+                waiting = await self.commit(sequence) if commit else await self.missing(sequence)
         if done or (commit and not waiting):
-            await self.wait_for_all(sequence)
+            with self.steps(f"sequence {sequence} on every peer here"):
+                await self.wait_for_all(sequence)
         return Deployment(
             name=self.definition.name,
             version=self.definition.version,

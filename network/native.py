@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -177,12 +177,12 @@ class NativeNetwork:
         """Stop one node, such as `peer0.org1.example.com`; with `kill` by SIGKILL, as a crash would."""
         await asyncio.to_thread(partial(self._runner.stop, [self._nodes[name]], kill=kill))
 
-    async def start_node(self, name: str, config_block: bytes | None = None) -> None:
+    async def start_node(self, name: str, config_blocks: Mapping[str, bytes] | None = None) -> None:
         """Start a node that is new or was stopped, and wait until it answers, has joined, and there is a leader.
 
         Args:
             name: its host name.
-            config_block: the topology's channel's newest configuration, which a new orderer joins by.
+            config_blocks: the channels' newest configurations by their names, which a new orderer joins by.
 
         Raises:
             StartFailed: if it ends instead.
@@ -191,7 +191,7 @@ class NativeNetwork:
         self._spawn(name)
         with self._in_time():
             async with asyncio.timeout(self._timeout):
-                await _all_or_first_error(self._joins(name, config_block))
+                await _all_or_first_error(self._joins(name, config_blocks or {}))
                 await self._await_leader()
 
     async def start_from_snapshot(self, organization: Organization, peer: Peer, snapshot: Path) -> None:
@@ -303,10 +303,12 @@ class NativeNetwork:
         self._offsets[node.name] = node.log.stat().st_size if node.log.exists() else 0
         self._runner.start(node)
 
-    def _joins(self, only: str | None = None, config_block: bytes | None = None) -> list[Coroutine[Any, Any, None]]:
+    def _joins(
+        self, only: str | None = None, config_blocks: Mapping[str, bytes] | None = None
+    ) -> list[Coroutine[Any, Any, None]]:
         joins: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
         for channel in self.topology.channels:
-            newest = config_block if channel == self.topology.channel else None
+            newest = (config_blocks or {}).get(channel.name)
             genesis = newest or self.home.genesis_file(channel.name).read_bytes()
             for owner, orderer in own_orderers(self.home, self.topology):
                 joins.append((orderer.host(owner), partial(self._join_orderer, owner, orderer, genesis)))

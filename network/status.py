@@ -23,6 +23,7 @@ from .nodes import run_nodes
 from .participation import leads, participation, read_metrics
 from .processes import is_locked
 from .runners import runner_of, runtime_of
+from .seek import orderer_height
 from .topology import Orderer, OrdererOrganization, Organization, Peer, Topology
 
 IMPORTED = "imported"
@@ -38,7 +39,7 @@ class NodeStatus:
         organization: MSP id.
         address: HOST:PORT.
         answering: whether something accepts connections there.
-        height: number of blocks of the channel there, None where the node gave no answer (and at an embedded orderer).
+        height: number of blocks of the channel there, None where the node gave no answer.
         leader: whether an orderer leads the channel; None for a peer and where that is not known.
         chaincodes: committed definitions as a peer has them, such as `golden-grain 1.0 (1)` with the sequence.
         expires: when the first of its certificates expires; None where they are not in this folder.
@@ -140,14 +141,30 @@ async def _orderer_status(
     channel, address = topology.channel.name, topology.reached_at(owner, orderer)
     found = await _node_status(orderer.host(owner), owner.msp_id, address, timeout_s)
     found = replace(found, expires=first_expiry(home.orderer(owner, orderer)))
-    if not found.answering or not orderer.admin_port or not home.nodes.exists():
+    if not found.answering:
         return found
+    if not orderer.admin_port or not home.nodes.exists():
+        leads_alone = True if runtime_of(home) == "embedded" and not is_imported(home) else None
+        return replace(found, height=await _delivered(home, channel, owner, orderer, timeout_s), leader=leads_alone)
     try:
         info = await asyncio.to_thread(participation(home, owner, orderer).info, channel)
-    except (OSError, NetworkError):
-        return found
+    except (OSError, NetworkError):  # another organisation's, which shows its administration to itself alone
+        return replace(found, height=await _delivered(home, channel, owner, orderer, timeout_s))
     metrics = await asyncio.to_thread(read_metrics, orderer.operations_port)
     return replace(found, height=info.height if info else None, leader=leads(metrics, channel))
+
+
+async def _delivered(
+    home: Home, channel: str, owner: OrdererOrganization, orderer: Orderer, timeout_s: float
+) -> int | None:
+    """How many blocks an orderer delivers to who is at hand; None where nobody is, or it says nothing."""
+    for organization in home.load_topology().organizations:
+        who = own_identity(home, organization)
+        if who is not None and home.connection_profile(organization).exists():
+            endpoint = ConnectionProfile.load(home.connection_profile(organization)).orderers.get(orderer.host(owner))
+            moment = float(LedgerClock(home.clock_file).now())
+            return await orderer_height(endpoint, who, channel, moment, timeout_s) if endpoint else None
+    return None
 
 
 def first_expiry(folder: Path) -> datetime | None:

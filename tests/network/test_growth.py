@@ -21,6 +21,7 @@ from goldengrain.network.errors import (
     IdentityExists,
     NetworkNotRunning,
     SnapshotFailed,
+    StartFailed,
     TopologyConflict,
     TopologyInvalid,
     UpdateInvalid,
@@ -64,6 +65,16 @@ async def caught_up(home: Home) -> bool:
     for _ in range(200):
         found = await heights(home)
         if None not in found and len(set(found)) == 1:
+            return True
+        await asyncio.sleep(0.1)
+    return False
+
+
+async def orderers_are_even(home: Home) -> bool:
+    """Wait until every orderer answers and has as many blocks as the others."""
+    for _ in range(200):
+        orderers = [node for node in (await runtime.query_status(home)).nodes if node.organization == "OrdererMSP"]
+        if all(node.answering for node in orderers) and len({node.height for node in orderers}) == 1:
             return True
         await asyncio.sleep(0.1)
     return False
@@ -149,6 +160,21 @@ async def test_a_real_network_grows_and_shrinks(real: Home) -> None:
 @pytest.mark.check
 @pytest.mark.fabric
 @pytest.mark.timeout(180)
+async def test_a_peer_that_does_not_come_up_leaves_nothing(real: Home) -> None:
+    topology = real.load_topology()
+    broken = Peer("peer9", config={"peer": {"BCCSP": {"Default": "NONE"}}})
+    with pytest.raises(StartFailed) as failed:
+        await growth.add_peer(real, "Org1", broken)
+    assert failed.value.log_lines
+    assert real.load_topology() == topology
+    assert not list(real.path.rglob("peer9*/msp"))
+    assert [node.name for node in (await runtime.query_status(real)).nodes if not node.answering] == []
+    assert (await growth.add_peer(real, "Org1", Peer("peer9"))).port
+
+
+@pytest.mark.check
+@pytest.mark.fabric
+@pytest.mark.timeout(180)
 async def test_a_real_peer_begins_with_a_snapshot(real: Home, tmp_path: Path) -> None:
     await deploy(real, *CC)
     snapshot = await create_snapshot(real, "peer0.org1.example.com")
@@ -194,13 +220,17 @@ async def test_real_orderers_are_added_replaced_and_removed(
         assert (await deploy(home, *CC)).sequence == 1
         await growth.add_orderer(home, Orderer("orderer8"), instead_of="orderer2")
         assert (await deploy(home, "cc", "2", "127.0.0.1:9999")).sequence == 2
+        leader = next(node.name for node in (await runtime.query_status(home)).nodes if node.leader)
+        await runtime.restart_node(home, leader)  # another one leads, by a log that all of them have
+        assert (await deploy(home, "cc", "2.1", "127.0.0.1:9999")).sequence == 3
+        assert await orderers_are_even(home)
         await growth.remove_orderer(home, "orderer9")
-        assert (await deploy(home, "cc", "3", "127.0.0.1:9999")).sequence == 3
+        assert (await deploy(home, "cc", "3", "127.0.0.1:9999")).sequence == 4
         names = [node.name for node in (await runtime.query_status(home)).nodes if node.organization == "OrdererMSP"]
         assert "orderer8.example.com" in names
         assert len(names) == orderers
         await asyncio.to_thread(runtime.down, home)
         await asyncio.to_thread(runtime.up, home)
-        assert (await deploy(home, "cc", "4", "127.0.0.1:9999")).sequence == 4
+        assert (await deploy(home, "cc", "4", "127.0.0.1:9999")).sequence == 5
     finally:
         await asyncio.to_thread(runtime.down, home)
