@@ -24,14 +24,14 @@ from goldengrain.chaincode.protocol.errors import AlreadyVoted, PolicyNotFound, 
 from goldengrain.chaincode.protocol.policy import Policy, TrustBundle
 from goldengrain.cli.contexts import CONTRACT
 from goldengrain.cli.errors import CommandLineError
-from goldengrain.cli.founding import bundle_file, connect_admin, issues_operators, operator_account
+from goldengrain.cli.founding import bundle_file, connect_admin, issues_operators, keep_bundle, operator_account
 from goldengrain.gateway.errors import EndorseError, EvaluateError
 from goldengrain.gateway.market import Market
 from goldengrain.gateway.market.views import ProposalView
 from goldengrain.network import lifecycle
 from goldengrain.network.channel_admin import read_config
 from goldengrain.network.errors import NetworkIncomplete
-from goldengrain.network.home import Home, write_atomically
+from goldengrain.network.home import Home
 from goldengrain.network.progress import Steps, silent
 from goldengrain.network.topology import Organization
 from goldengrain.network.trust_bundle import trust_bundle
@@ -114,11 +114,6 @@ async def take_over(home: Home) -> TrustBundle:
         )
     keep_bundle(home, bundle)
     return bundle
-
-
-def keep_bundle(home: Home, bundle: TrustBundle) -> None:
-    """Write the trust bundle for enclaves that start from now on, and for provenance."""
-    write_atomically(bundle_file(home), bundle.to_bytes())
 
 
 async def _admins(home: Home, stack: AsyncExitStack, without: str | None = None) -> list[Market]:

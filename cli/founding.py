@@ -15,7 +15,7 @@ from goldengrain.chaincode.protocol.accounts import account_of
 from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.chaincode.protocol.errors import PolicyNotFound
 from goldengrain.chaincode.protocol.evidence import Tee
-from goldengrain.chaincode.protocol.policy import AttestationRoot, Policy
+from goldengrain.chaincode.protocol.policy import AttestationRoot, Policy, TrustBundle
 from goldengrain.chaincode.protocol.quotes import VERIFIER
 from goldengrain.cli import contract_process
 from goldengrain.cli.contexts import CONTRACT
@@ -115,7 +115,7 @@ async def first_policy(
     organizations = tuple(one.msp_id for one in bundle.organizations)
     required = len(organizations) // 2 + 1
     bundle = replace(bundle, required=required)
-    write_atomically(bundle_file(home), bundle.to_bytes())
+    keep_bundle(home, bundle)
     own = [operator_account(home, one) for one in topology.organizations if issues_operators(home, one)]
     return Policy(
         number=1,
@@ -146,6 +146,18 @@ async def first_policy(
         attempts_max=terms.attempts_max,
         verifier=VERIFIER,
     ).marked()
+
+
+def keep_bundle(home: Home, bundle: TrustBundle) -> None:
+    """Write the trust bundle in force, for enclaves that are started from now on; those of before stay, by digest."""
+    for path in (home.path / "trust-bundles" / f"{bundle.digest().hex()}.json", bundle_file(home)):
+        write_atomically(path, bundle.to_bytes())
+
+
+def bundle_of(home: Home, digest: bytes) -> Path:
+    """Where the trust bundle of a digest lies; the one in force where there is none of it here."""
+    kept = home.path / "trust-bundles" / f"{digest.hex()}.json"
+    return kept if kept.exists() else bundle_file(home)
 
 
 def bundle_file(home: Home) -> Path:

@@ -19,7 +19,7 @@ from goldengrain.cli import buying, evaluating, packing, secret_files, selling
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.errors import CheckFailed, ExtraMissing, FileRefused
 from goldengrain.cli.files import read_file
-from goldengrain.cli.founding import bundle_file
+from goldengrain.cli.founding import bundle_of
 from goldengrain.cli.inspection import Inspected, inspect_model
 from goldengrain.cli.market_session import MarketSession, account_from, market_session, short
 from goldengrain.cli.output import console, emit, table
@@ -290,10 +290,19 @@ async def provenance(context: click.Context, offer: str, out: Path, force: bool)
     async with market_session(context) as opened:
         identifier = await opened.offer_id(offer)
         with console(context).status("collecting transactions"):
-            data = await collect(opened.market, identifier, _bundle(bundle_file(opened.home)).to_json())
+            path = bundle_of(opened.home, await _believed(opened, identifier))
+            data = await collect(opened.market, identifier, _bundle(path).to_json())
     write_atomically(out, data)
     value = {"offer": identifier.hex(), "file": str(out), "bytes": len(data)}
     emit(context, value, [f"{out}: {len(data):,} bytes", f"next: goldengrain model verify {out} --model FILE"])
+
+
+async def _believed(opened: MarketSession, offer: bytes) -> bytes:
+    """The trust bundle that the enclave of an offer believed."""
+    claims = (await opened.market.offers.get(offer)).claims
+    if not claims:
+        return b""
+    return (await opened.market.enclaves.get(claims[-1].claim.enclave)).bundle
 
 
 @command(model, name="verify", example="goldengrain model verify model.provenance --model bought.onnx")

@@ -42,6 +42,14 @@ def offered(market: Folder, model: Path, seller: str) -> tuple[str, str]:
     return opened, offer
 
 
+def provenance(market: Folder, folder: Path, offer: str) -> str:
+    """Check a sold model's provenance offline; returns the trust bundle that its enclave believed."""
+    market("agent", "provider", "--once", "--as", PROVIDER)
+    market("model", "provenance", offer, "--out", folder / offer, "--as", PROVIDER)
+    bundle: str = market("model", "verify", folder / offer)["trust_bundle"]
+    return bundle
+
+
 def settled(market: Folder, offer: str) -> int:
     price: int = market("offer", "wait", offer, "--for", "settled", "--timeout", "60s")["price"]
     return price
@@ -78,6 +86,7 @@ def test_an_organisation_joins_while_swaps_run_and_sells(working: Folder, model:
         _, second = offered(market, model, NEWCOMER)
         assert settled(market, second) == 1_000
         assert {one.stop() for one in (*agents.values(), newcomer)} == {0}
+    assert provenance(market, tmp_path, second) == added["policy"]["trust_bundle"]
     assert market("credits", "balance", "--all")["conserved"] is True
     assert market("policy", "follow")["policy"] is None
     removed = market("org", "remove", "Org4")
