@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from goldengrain.cli.errors import ContextUnknown, FileRefused
+from goldengrain.gateway.wallet import Wallet
 from goldengrain.network.home import Home, OrganizationState, write_atomically
 
 CONTRACT = "golden-grain"
@@ -50,6 +51,7 @@ class Contexts:
     def __init__(self, home: Home) -> None:
         self._file = home.path / _FILE
         self._stored = _load(self._file)
+        self._labels = Wallet(home.wallet).labels()
         state = home.load_state()
         made = (_default(organization, state.channel) for organization in state.organizations)
         changed: dict[str, dict[str, Any]] = self._stored.get("changed", {})
@@ -61,9 +63,11 @@ class Contexts:
 
     @property
     def current(self) -> Context:
-        """The context in use; the first one until another was chosen."""
+        """The context in use; until another was chosen the first one whose identity is here."""
         name = self._stored.get("current")
-        return self._contexts[name] if name in self._contexts else self.all()[0]
+        if name in self._contexts:
+            return self._contexts[name]
+        return next((one for one in self.all() if one.identity in self._labels), self.all()[0])
 
     def get(self, name: str) -> Context:
         """A context by its name. Raises ContextUnknown."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.docs.markdown import ROOT, Block, blocks
 
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
 _SERVER = re.compile(r"(?:CHAINCODE_SERVER_ADDRESS=|--address )(\S+) .*&$", re.MULTILINE)
 _OF_THE_MACHINE = re.compile(r"(?:\w+=\S+ )*make |export FABRIC_BIN=")
 """The gate's own steps, and where this machine's programs are: not the document's to say."""

@@ -50,7 +50,7 @@ def cases() -> list[object]:
 
 @pytest.mark.check
 @pytest.mark.fabric
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_operating_is_followed_on_real_peers_and_on_several_machines(
     tmp_path: Path, fabric_bin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
