@@ -12,8 +12,9 @@ GoldenGrainError
     ├── StartFailed                 START_FAILED             a process did not come up; `log_lines` says why
     ├── StopFailed                  STOP_FAILED
     ├── FabricProgramsMissing       FABRIC_PROGRAMS_MISSING
-    ├── FabricTooOld                FABRIC_TOO_OLD           older than 2.5
+    ├── FabricTooOld                FABRIC_TOO_OLD           older than 2.5, or than 3.0 where a channel needs it
     ├── CertificateUnusable         CERTIFICATE_UNUSABLE     a node's certificate has expired, or is another authority's
+    ├── CouchDbUnusable             COUCHDB_UNUSABLE         a peer's CouchDB does not answer, or refuses its user
     ├── DockerMissing               DOCKER_MISSING           its engine, its Python SDK or an image
     ├── ChannelJoinFailed           CHANNEL_JOIN_FAILED
     ├── UpdateInvalid               UPDATE_INVALID           a change of a channel's configuration that is none
@@ -121,6 +122,12 @@ class CertificateUnusable(NetworkError):
     """A node's certificate has expired, or is not of its organisation's authority."""
 
     code = "CERTIFICATE_UNUSABLE"
+
+
+class CouchDbUnusable(NetworkError):
+    """A peer's CouchDB server does not answer, or refuses its user."""
+
+    code = "COUCHDB_UNUSABLE"
 
 
 class DockerMissing(NetworkError):

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from .certificate_check import check_certificates
+from .couchdb_servers import check_couchdbs
 from .creation import create, existing, remove_created
 from .errors import FabricTooOld, NetworkAlreadyRunning, NetworkError, StartFailed
 from .genesis import genesis_capability
@@ -105,6 +106,7 @@ class NativeNetwork:
             NetworkAlreadyRunning: if the network of this folder runs.
             TopologyConflict, PortTaken: see `runtime.up`.
             CertificateUnusable: if a node's certificate has expired, or is another authority's.
+            CouchDbUnusable: if a peer's CouchDB does not answer.
             StartFailed: if a node ends, or not all have joined in time.
             ChannelJoinFailed: if a node refuses to join a channel.
 
@@ -134,6 +136,8 @@ class NativeNetwork:
         try:
             check_certificates(self.home, self.topology)
             check_ports_free(self.topology, {node.name for node in own_nodes(self.home, self.topology)})
+            within = [one for one in own_peers(self.home, self.topology) if not self.topology.is_bridged(*one)]
+            await asyncio.to_thread(check_couchdbs, within)
             self._configure(programs)
             await self._run()
         except BaseException:

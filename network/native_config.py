@@ -255,17 +255,26 @@ def _intervals(gossip: Gossip) -> dict[str, str]:
     }
 
 
+def couchdb_password(couchdb: CouchDb) -> str:
+    """The content of the password's file; empty where there is none.
+
+    Raises:
+        TopologyInvalid: if it cannot be read.
+
+    """
+    try:
+        return Path(couchdb.password_file).read_text().strip() if couchdb.password_file else ""
+    except OSError as error:
+        raise TopologyInvalid(f"the password of CouchDB at {couchdb.address} cannot be read: {error}") from error
+
+
 def _state_database(couchdb: CouchDb | None) -> dict[str, Any]:
     if couchdb is None:
         return {"stateDatabase": "goleveldb"}
-    try:
-        password = Path(couchdb.password_file).read_text().strip() if couchdb.password_file else ""
-    except OSError as error:
-        raise TopologyInvalid(f"the password of CouchDB at {couchdb.address} cannot be read: {error}") from error
     settings = {
         "couchDBAddress": couchdb.address,
         "username": couchdb.username,
-        "password": password,
+        "password": couchdb_password(couchdb),
         "maxRetries": 3,
         "maxRetriesOnStartup": 10,
         "requestTimeout": "35s",

@@ -28,6 +28,16 @@ def test_missing_programs_end_in_one_line(tmp_path: Path, monkeypatch: pytest.Mo
     assert not (tmp_path / "home" / "topology.yaml").exists()
 
 
+def test_a_missing_engine_ends_in_one_line_whatever_is_asked_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nothing")
+    shell = Shell(tmp_path / "home")
+    assert shell.refused("network", "up", "--runtime", "docker") == "DOCKER_MISSING"
+    assert shell.refused("demo", "--runtime", "docker") == "DOCKER_MISSING"
+    assert not (tmp_path / "home" / "topology.yaml").exists()
+
+
 @pytest.mark.check
 @pytest.mark.fabric
 def test_the_written_topology_comes_up_with_the_market_and_goes_on_where_it_was(

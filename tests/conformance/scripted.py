@@ -78,7 +78,8 @@ class ScriptedContract:
 
     async def test_more_keys_than_one_message_takes_are_read(self, scripted: Deployed) -> None:
         async with scripted.contract() as contract:
-            (values,) = await evaluate(contract, ["multi", [f"none{i}" for i in range(1001)]])
+            # one question each to a peer of 2.5, and each is one to its CouchDB
+            (values,) = await evaluate(contract, ["multi", [f"none{i}" for i in range(1001)]], deadline=60)
         assert values == [""] * 1001
 
     async def test_pages_follow_each_other(self, scripted: Deployed) -> None:

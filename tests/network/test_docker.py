@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -126,6 +127,12 @@ def test_without_an_engine_it_ends_in_one_line_and_leaves_nothing(
     with pytest.raises(DockerMissing, match="engine does not answer"):
         runtime.up(home, default_topology(1), runtime="docker")
     assert not home.topology_file.exists()
+
+
+def test_without_the_sdk_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "docker", None)
+    with pytest.raises(DockerMissing, match=r"pip install 'goldengrain\[docker\]'"):
+        runtime.up(Home(tmp_path / "home"), default_topology(1), runtime="docker")
 
 
 def test_the_compose_file_describes_every_node(home: Home) -> None:

@@ -18,9 +18,11 @@ import yaml
 from goldengrain.network import channels
 from goldengrain.network.errors import (
     ChannelJoinFailed,
+    CouchDbUnusable,
     FabricProgramsMissing,
     FabricTooOld,
     NetworkAlreadyRunning,
+    NetworkError,
     NetworkIncomplete,
     NetworkNotFound,
     NetworkNotRunning,
@@ -292,6 +294,50 @@ def test_settings_are_laid_over_the_configuration(home: Home, topology: Topology
     password.unlink()
     with pytest.raises(TopologyInvalid, match="password of CouchDB"):
         peer_config(home, topology, organization, peer)
+
+
+class _Refusing(http.server.BaseHTTPRequestHandler):
+    """Answers as CouchDB does to a user whose password is another."""
+
+    def do_GET(self) -> None:
+        known = self.headers["Authorization"] == "Basic YWRtaW46czNjcmV0"
+        self.send_response(200 if known else 401)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+async def test_a_couchdb_that_peers_cannot_use_is_named_before_anything_is_started(
+    programs: Programs, tmp_path: Path
+) -> None:
+    folder, secret = programs(), tmp_path / "secret"
+
+    async def coming_up(password: str, port: int) -> Home:
+        secret.write_text(password)
+        topology = default_topology(1)
+        peer = Peer(couchdb=CouchDb(f"127.0.0.1:{port}", "admin", str(secret)))
+        organization = replace(topology.organizations[0], peers=(peer,))
+        home = Home(tmp_path / f"home-{password}-{port}")
+        with pytest.raises(NetworkError) as caught:
+            await NativeNetwork(home, replace(topology, organizations=(organization,)), folder, timeout_s=0.3).start()
+        assert not home.topology_file.exists()
+        assert not home.nodes.exists()
+        raise caught.value
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            with pytest.raises(CouchDbUnusable, match=r"peer0\.org1\.example\.com .* refuses user 'admin' \(401"):
+                await coming_up("wrong", server.server_address[1])
+            with pytest.raises(StartFailed, match="not ready after"):
+                await coming_up("s3cret", server.server_address[1])
+        finally:
+            server.shutdown()
+            thread.join()
+    with pytest.raises(CouchDbUnusable, match="does not answer"):
+        await coming_up("s3cret", server.server_address[1])
 
 
 def test_a_nodes_configuration_is_readable_by_its_owner_only(home: Home, topology: Topology) -> None:
