@@ -18,6 +18,7 @@ from typing import TypeVar
 import pytest
 
 from goldengrain.gateway.backoff import Reconnect
+from goldengrain.gateway.clock import SystemClock
 from goldengrain.gateway.connection import ConnectionProfile
 from goldengrain.gateway.contract import Contract
 from goldengrain.gateway.deadlines import Deadlines
@@ -30,6 +31,7 @@ from goldengrain.gateway.errors import (
     TransactionError,
 )
 from goldengrain.gateway.gateway import Gateway
+from goldengrain.gateway.identity import Credentials
 from goldengrain.gateway.network import Network
 from goldengrain.gateway.status import Status
 from goldengrain.gateway.transaction import Transaction
@@ -37,6 +39,7 @@ from goldengrain.gateway.wallet import Wallet
 from goldengrain.network.embedded.network import EmbeddedNetwork
 from goldengrain.network.native import NativeNetwork
 from tests.conformance.deployed import Deployed, patiently
+from tests.gateway.certificates import expired
 
 T = TypeVar("T")
 DEADLINES = Deadlines(evaluate=2, endorse=3, submit=2, commit=3, deliver=2)
@@ -82,16 +85,34 @@ class Victims:
         return int(record["pid"])
 
     @asynccontextmanager
-    async def connected(self, organization: int = 0, *, shared: bool = False) -> AsyncIterator[Network]:
-        """The channel as User1 of an organisation sees it through its own peer alone."""
+    async def connected(
+        self,
+        organization: int = 0,
+        *,
+        shared: bool = False,
+        clock: SystemClock | None = None,
+        user: Credentials | None = None,
+    ) -> AsyncIterator[Network]:
+        """The channel as User1 of an organisation, or somebody else, sees it through its own peer alone."""
         member = self.deployed.home.load_topology().organizations[organization]
         endpoint = ConnectionProfile.load(self.deployed.home.connection_profile(member)).gateway()
-        user = Wallet(self.deployed.home.wallet).get(f"User1@{member.domain}")
+        user = user or self.user(organization)
         again = Reconnect(first=0.1, most=0.5)
         async with Gateway.connect(
-            endpoint, user.identity, user.signer, deadlines=DEADLINES, reconnect=again, shared_commit_stream=shared
+            endpoint,
+            user.identity,
+            user.signer,
+            clock=clock,
+            deadlines=DEADLINES,
+            reconnect=again,
+            shared_commit_stream=shared,
         ) as gateway:
             yield gateway.network("market")
+
+    def user(self, organization: int) -> Credentials:
+        """User1 of an organisation."""
+        member = self.deployed.home.load_topology().organizations[organization]
+        return Wallet(self.deployed.home.wallet).get(f"User1@{member.domain}")
 
     def contract(self, network: Network) -> Contract:
         return network.contract(self.deployed.name)
@@ -124,7 +145,35 @@ async def outcome(network: Network, transaction: Transaction) -> Status:
     return await patiently(asked)
 
 
+class Off(SystemClock):
+    """A clock that is some seconds wrong."""
+
+    def __init__(self, seconds: int) -> None:
+        self._off = seconds * 10**9
+
+    def now_ns(self) -> int:
+        return super().now_ns() + self._off
+
+
 class GatewayKills:
+    @pytest.mark.parametrize("seconds", [-3600, 3600])
+    async def test_a_clock_that_is_off_is_refused_before_anything_is_sent(self, victims: Victims, seconds: int) -> None:
+        async with victims.connected(clock=Off(seconds)) as network:
+            error = await ended(victims.contract(network).submit("put", "k", "v"), EndorseError)
+            assert not error.may_commit
+            assert "timestamp" in str(error)
+            with pytest.raises(DeliverError, match="clocks of client and peer"):
+                await network.height()
+
+    async def test_a_client_whose_certificate_has_expired_is_refused(self, victims: Victims) -> None:
+        folder = victims.network.home.organization(victims.network.topology.organizations[0]) / "ca"
+        (authority,), (key,) = folder.glob("*-cert.pem"), folder.glob("*_sk")
+        user = expired(victims.user(0), authority.read_bytes(), key.read_bytes())
+        async with victims.connected(user=user) as network:
+            contract = victims.contract(network)
+            assert not (await ended(contract.submit("put", "k", "v"), EndorseError)).may_commit
+            await ended(contract.evaluate("get", "k"), EvaluateError)
+
     async def test_before_evaluate_and_endorse(self, victims: Victims) -> None:
         async with victims.connected() as network:
             contract = victims.contract(network)

@@ -11,7 +11,6 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from goldengrain.gateway.clock import SystemClock
 from goldengrain.gateway.contract import Contract
 from goldengrain.gateway.deadlines import Deadlines
 from goldengrain.gateway.errors import (
@@ -25,7 +24,6 @@ from goldengrain.gateway.errors import (
 )
 from goldengrain.gateway.gateway import Gateway
 from goldengrain.gateway.identity import Credentials
-from tests.gateway.certificates import expired
 from tests.gateway.faults.proxy import Proxy
 from tests.gateway.faults.served import PEERS, Served, served
 from tests.gateway.ledger_double import CHAINCODE, CHANNEL
@@ -170,29 +168,6 @@ async def network(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
         yield network
 
 
-class Off(SystemClock):
-    def __init__(self, seconds: int) -> None:
-        self._off = seconds * 10**9
-
-    def now_ns(self) -> int:
-        return super().now_ns() + self._off
-
-
-@pytest.mark.check
-@pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("seconds", [-3600, 3600])
-async def test_a_clock_that_is_off_is_refused_before_anything_is_sent(network: Served, seconds: int) -> None:
-    user = network.user
-    async with Gateway.connect(network.endpoint(0), user.identity, user.signer, clock=Off(seconds)) as gateway:
-        contract = gateway.network("market").contract("kv")
-        with pytest.raises(EndorseError) as caught:
-            await contract.submit("put", "k", "v")
-        assert not caught.value.may_commit
-        assert "timestamp" in str(caught.value)
-        with pytest.raises(DeliverError, match="clocks of client and peer"):
-            await gateway.network("market").height()
-
-
 @pytest.mark.check
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("shared", [False, True], ids=["asked", "told"])
@@ -242,18 +217,3 @@ async def test_the_gateway_peer_is_restarted(network: Served) -> None:
                         await asyncio.sleep(0.1)
                 numbers = [(await anext(blocks)).header.number for _ in range(second.block - first.block + 1)]
     assert numbers == list(range(first.block, second.block + 1))
-
-
-@pytest.mark.check
-@pytest.mark.asyncio(loop_scope="module")
-async def test_a_client_whose_certificate_has_expired_is_refused(network: Served) -> None:
-    folder = network.home.organization(network.home.load_topology().organizations[0]) / "ca"
-    (authority,), (key,) = folder.glob("*-cert.pem"), folder.glob("*_sk")
-    user = expired(network.user, authority.read_bytes(), key.read_bytes())
-    async with Gateway.connect(network.endpoint(0), user.identity, user.signer) as gateway:
-        contract = gateway.network("market").contract("kv")
-        with pytest.raises(EndorseError, match="expired") as caught:
-            await contract.submit("put", "k", "v")
-        assert not caught.value.may_commit
-        with pytest.raises(EvaluateError, match="expired"):
-            await contract.evaluate("get", "k")

@@ -1,4 +1,4 @@
-"""The gateway peer killed at each step on the embedded network; ``test_real_peers.py`` has the same on Fabric's own."""
+"""The gateway peer killed at each step of the embedded network; `test_real_peers.py` does it to Fabric's own."""
 
 from collections.abc import AsyncIterator
 
