@@ -69,10 +69,23 @@ def test_scikit_learn_agrees(metric: Metric, seed: int) -> None:
     outputs, labels = _random(seed, int(rng.integers(20, 400)), int(rng.integers(low, high + 1)))
     if metric is Metric.RMSE:
         outputs, labels = rng.normal(size=outputs.shape).astype(np.float32), rng.normal(size=len(labels))
+    if metric is Metric.LOG_LOSS:  # rows need not sum to 1
+        outputs = outputs * rng.uniform(0.5, 3, (len(labels), 1)).astype(np.float32)
     theirs = _by_sklearn(metric, outputs, labels)
     ours = metrics.score(spec(metric, (0, outputs.shape[1])), 1, outputs, labels)
     wanted = 1_000_000 * (1 - theirs * 1_000_000 / SCALE) if metric.is_loss else 1_000_000 * theirs
     assert abs(ours - max(0.0, wanted)) <= 1.01
+
+
+@pytest.mark.parametrize("metric", [one for one in Metric if one.is_proportion])
+@pytest.mark.parametrize("seed", range(25))
+def test_lower_end_of_wilsons_interval_is_the_textbooks_of_scikit_learns_share(metric: Metric, seed: int) -> None:
+    rng = np.random.default_rng(2_000 + seed)
+    outputs, labels = _random(seed, int(rng.integers(12, 400)), int(rng.integers(6, 12)))
+    p, n, z = _by_sklearn(metric, outputs, labels), len(labels), 1.96
+    wanted = (p + z**2 / (2 * n) - z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))) / (1 + z**2 / n)
+    benchmark = replace(spec(metric, (0, outputs.shape[1])), wilson=True)
+    assert metrics.score(benchmark, 1, outputs, labels) == pytest.approx(1_000_000 * wanted, abs=1.01)
 
 
 @pytest.mark.parametrize("metric", Metric)
