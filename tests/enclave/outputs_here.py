@@ -2,7 +2,7 @@
 
     python -m tests.enclave.outputs_here FOLDER NAME
 
-reads FOLDER/*.model and FOLDER/inputs.npz, writes FOLDER/NAME.npz.
+reads FOLDER/*.model, their interfaces in FOLDER/*.json and FOLDER/inputs.npz, writes FOLDER/NAME.npz.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from goldengrain.chaincode.protocol.task import ModelInterface, Tensor, TensorType
+from goldengrain.chaincode.protocol import canonical
+from goldengrain.chaincode.protocol.task import ModelInterface
 from goldengrain.cli.testsets import LIMITS
 from goldengrain.enclave.engine import run_model
 
@@ -23,12 +24,8 @@ def main(folder: Path, name: str) -> None:
         inputs = {key: given[key] for key in given}
     found = {}
     for path in sorted(folder.glob("*.model")):
-        own = inputs[path.stem]
-        interface = ModelInterface(
-            Tensor("input", TensorType.FLOAT32, (0, *own.shape[1:])),
-            Tensor("probabilities", TensorType.FLOAT32, (0, 10)),
-        )
-        found[path.stem] = run_model(path.read_bytes(), interface, LIMITS, own)
+        interface = ModelInterface.from_json(canonical.loads(path.with_suffix(".json").read_bytes()))
+        found[path.stem] = run_model(path.read_bytes(), interface, LIMITS, inputs[path.stem])
     np.savez(folder / f"{name}.npz", **found)
 
 

@@ -5,20 +5,28 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from goldengrain.chaincode.protocol.policy import TrustBundle
+from goldengrain.chaincode.protocol.report import Outcome
 from goldengrain.enclave.architectures import ARCHITECTURES, Config
+from goldengrain.enclave.dataset import pack
 from goldengrain.enclave.engine import run_model
-from goldengrain.enclave.errors import EngineMissing
+from goldengrain.enclave.errors import EngineMissing, ModelTooCostly
+from goldengrain.enclave.job import Bench
+from goldengrain.enclave.keys import EnclaveKeys
 from goldengrain.enclave.models.datasets import load
 from goldengrain.enclave.models.export import from_torch, weights_to_onnx
 from goldengrain.enclave.runner import Runner
-from goldengrain.enclave.weights import pack_weights
+from goldengrain.enclave.weights import check_weights, pack_weights
 from tests.conftest import need
 
-from .nets import CONFIGS, LIMITS, inputs, interface, net
+from .fabric import Forge
+from .market import Deal
+from .nets import CONFIGS, LIMITS, inputs, interface, net, weights
 
 FAR = 5e-5
 """How far probabilities of the two engines lie apart at most; README and docs say what was measured."""
@@ -103,6 +111,36 @@ async def test_confined_worker_runs_weights_like_any_model() -> None:
     async with Runner() as workers:
         outputs = await workers.run(data, interface(config), LIMITS, given)
     assert (outputs == run_model(data, interface(config), LIMITS, given)).all()
+
+
+@pytest.mark.check
+async def test_weights_that_are_no_numbers_are_declined_and_the_next_model_passes(
+    forge: Forge, bundle: TrustBundle, keys: EnclaveKeys
+) -> None:
+    config = CONFIGS["mlp"]
+    broken = {name: np.full_like(one, np.nan) for name, one in weights(config).items()}
+    given = inputs(config, samples=60)
+    labels = run_model(net("mlp"), interface(config), LIMITS, given).argmax(axis=1)
+    container = pack(given, labels, name="x")
+    fields = {"interface": interface(config), "limits": LIMITS, "samples": 60}
+    async with Runner() as workers:
+        bench = Bench(keys, bundle, workers)
+        for model, wanted in ((pack_weights(config, broken), Outcome.DECLINED), (net("mlp"), Outcome.PASS)):
+            deal = Deal.make(bundle, keys, model=model, container=container, spec=fields)
+            signed = await bench.run(forge.ticket(deal.payload(), bench.tickets.nonces.make()), deal.files())
+            assert (signed.result.outcome, signed.reason) == (wanted, "")
+
+
+@pytest.mark.check
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_both_engines_are_refused_the_same_costs(name: str) -> None:
+    """What one engine's task admits, the other's does, and both refuse before anything runs."""
+    config, data = CONFIGS[name], net(name)
+    asked, given = interface(config), inputs(config, samples=2)
+    cheap = replace(LIMITS, operations=check_weights(data, asked, LIMITS, 2).operations // 2)
+    for model in (data, weights_to_onnx(data, asked)):
+        with pytest.raises(ModelTooCostly):
+            run_model(model, asked, cheap, given)
 
 
 @pytest.mark.check
