@@ -90,7 +90,8 @@ def task() -> None:
     default=1_000,
     show_default=True,
     type=click.IntRange(1, 1_000_000),
-    help="Scores are floored to multiples.",
+    help="Scores, in ppm, are floored to multiples of it, and enclaves have to agree within it; processors of "
+    "different age were measured to differ by less than 1.",
 )
 @click.option("--attempts", type=click.IntRange(1), help="Offers of one organisation at most.  [default: the policy's]")
 @click.option("--wilson", is_flag=True, help="Score by the lower end of Wilson's interval.")

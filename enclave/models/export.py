@@ -64,11 +64,13 @@ def _value(name: str, kind: str, shape: tuple[int, ...]) -> Any:
 def from_sklearn(estimator: Any, features: int) -> bytes:
     """Export a fitted scikit-learn estimator: `input`, float32 (samples, features); a classifier gives `probabilities`.
 
-    A regressor gives `prediction`. Raises `ExportFailed` for what skl2onnx can't convert.
+    A regressor gives `prediction`. Raises `ExportFailed` for what skl2onnx can't convert, and for classes that are
+    numbers but not 0, 1, …: its columns would be taken for other classes than it means.
     """
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType
 
+    _require_numbered(estimator)
     types = [("input", FloatTensorType([None, features]))]
     classifier = hasattr(estimator, "classes_")
     options = {id(estimator): {"zipmap": False}} if classifier else None
@@ -85,6 +87,16 @@ def from_sklearn(estimator: Any, features: int) -> bytes:
     if not classifier:
         _rename(model.graph, model.graph.output[0].name, "prediction")
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def _require_numbered(estimator: Any) -> None:
+    """Raise `ExportFailed` where an estimator's classes are numbers that aren't those of a test set's columns."""
+    classes = np.asarray(getattr(estimator, "classes_", []))
+    if np.issubdtype(classes.dtype, np.number) and classes.tolist() != list(range(len(classes))):
+        known = ", ".join(map(str, classes.tolist()[:8]))
+        raise ExportFailed(
+            f"a test set's classes are numbered from 0, the estimator's are {known}: train it on 0, 1, …"
+        )
 
 
 def from_torch(module: Any, interface: ModelInterface) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,11 @@ from tests.enclave.nets import CONFIGS, weights
 from .market.running import run
 
 SKLEARN = """
+from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 import numpy as np
 from goldengrain.enclave.models.datasets import load
 
@@ -34,6 +39,22 @@ def regressor():
     inputs = np.random.default_rng(1).random((80, 3)).astype(np.float32)
     return Ridge(1e-6).fit(inputs, inputs @ [1.0, -2.0, 0.5])
 
+def tumours():
+    data = load("breast-cancer").train
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.02)).fit(data.inputs, data.labels)
+
+def growers():
+    data = load("wine").train
+    return DecisionTreeClassifier(max_depth=2, random_state=1).fit(data.inputs, data.labels)
+
+def illness():
+    data = load("diabetes").train
+    return RandomForestRegressor(20, max_depth=4, random_state=1).fit(data.inputs, data.labels)
+
+def from_one():
+    data = load("wine").train
+    return DecisionTreeClassifier(max_depth=2, random_state=1).fit(data.inputs, data.labels + 1)
+
 def nothing():
     return 5
 """
@@ -41,6 +62,8 @@ def nothing():
 
 @pytest.fixture
 def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "trained_here", raising=False)
     (tmp_path / "trained_here.py").write_text(SKLEARN)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -82,6 +105,47 @@ def test_a_regressor_is_scored_by_its_loss(trained: Path) -> None:
     assert made["interface"]["output"] == {"name": "prediction", "shape": [0, 1], "type": "float32"}
 
 
+def _worth(name: str, dataset: str, metric: str) -> float:
+    """What scikit-learn says of an estimator on a hidden part, as a score in ppm."""
+    from sklearn import metrics as sk
+
+    estimator = getattr(importlib.import_module("trained_here"), name)()
+    test = load(dataset).test
+    if metric == "rmse":
+        return 1e6 * (1 - float(sk.root_mean_squared_error(test.labels, estimator.predict(test.inputs))) / 77)
+    rows, predicted = estimator.predict_proba(test.inputs), estimator.predict(test.inputs)
+    found = {
+        "accuracy": lambda: sk.accuracy_score(test.labels, predicted),
+        "macro-f1": lambda: sk.f1_score(test.labels, predicted, average="macro"),
+        "auroc": lambda: sk.roc_auc_score(test.labels, rows[:, 1]),
+        "log-loss": lambda: 1 - sk.log_loss(test.labels, rows),
+        "top-5": lambda: sk.top_k_accuracy_score(test.labels, rows, k=5),
+    }
+    return 1e6 * float(found[metric]())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "dataset", "metric"),
+    [
+        ("classifier", "digits", "top-5"),
+        ("growers", "wine", "macro-f1"),
+        ("growers", "wine", "accuracy"),
+        ("tumours", "breast-cancer", "auroc"),
+        ("tumours", "breast-cancer", "log-loss"),
+        ("illness", "diabetes", "rmse"),
+    ],
+)
+def test_estimates_by_every_metric_are_scikit_learns(name: str, dataset: str, metric: str, trained: Path) -> None:
+    told = ("--metric", metric, *(("--scale", 1_000_000) if metric == "log-loss" else ()))
+    made = pack(f"trained_here:{name}", "--out", "m.onnx", "--data", dataset, *told)
+    sys.modules.pop("trained_here", None)
+    assert made["estimate_ppm"] == pytest.approx(_worth(name, dataset, metric), abs=60)  # float32 moves a near tie
+    assert made["metric"] == metric
+    assert (made["loss"] is None) == (metric not in ("rmse", "log-loss"))
+    assert (trained / "m.onnx").exists()
+
+
 def test_weights_become_onnx_or_stay_weights(tmp_path: Path) -> None:
     config = CONFIGS["lenet"]
     source = tmp_path / "state.safetensors"
@@ -104,6 +168,7 @@ def test_weights_become_onnx_or_stay_weights(tmp_path: Path) -> None:
 REFUSED = {
     "what is no model": (("trained_here:nothing",), "COMMAND_LINE"),
     "what isn't there": (("trained_here:absent",), "COMMAND_LINE"),
+    "classes that are not numbered from 0": (("trained_here:from_one",), "EXPORT_FAILED"),
     "a module that isn't there": (("absent_module:model",), "COMMAND_LINE"),
     "a pickle": (("model.pkl",), "COMMAND_LINE"),
     "a file that isn't there": (("absent.onnx",), "FILE_REFUSED"),
@@ -140,6 +205,18 @@ def test_a_torch_module_is_exported_and_scored(trained: Path) -> None:
         "    def __init__(self):\n        super().__init__()\n"
         "        self.fc1, self.fc2 = torch.nn.Linear(64, 8), torch.nn.Linear(8, 10)\n"
     )
+    (trained / "torch_values.py").write_text(
+        "import torch\n"
+        "def net():\n    torch.manual_seed(1)\n"
+        "    return torch.nn.Sequential(torch.nn.Linear(10, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1))\n"
+    )
+    values = pack("torch_values:net", "--out", "v.onnx", "--data", "diabetes")
+    assert (values["kind"], values["metric"], values["interface"]["output"]["shape"]) == (
+        "ONNX, from torch",
+        "rmse",
+        [0, 1],
+    )
+    assert values["loss"] > 50
     (trained / "own.dataset").write_bytes(load("digits").container())
     made = pack("torch_here:net", "--out", "net.onnx", "--data", "own.dataset")
     assert made["kind"] == "ONNX, from torch"
