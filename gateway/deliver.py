@@ -16,6 +16,7 @@ from goldengrain.gateway.checkpoint import Checkpointer
 from goldengrain.gateway.errors import DeliverError, EventsError
 from goldengrain.gateway.peers import Peer
 from goldengrain.gateway.positions import deliver_call, newest_number, next_commit, specified, unsigned_seek
+from goldengrain.gateway.saved import read_saved
 from goldengrain.gateway.session import Session
 from goldengrain.gateway.stream_call import StreamCall
 from goldengrain.gateway.streams import EventStream
@@ -103,10 +104,10 @@ class BlocksRequest(Generic[T]):
 
 def blocks_request_from_bytes(session: Session, flavour: Flavour[T], raw: bytes, signature: bytes) -> BlocksRequest[T]:
     """Return a request saved with ``to_bytes``; a signature made in the meantime replaces the saved one."""
-    saved = common_pb2.Envelope.FromString(raw)
+    saved = read_saved(common_pb2.Envelope, raw)
     saved.signature = signature or saved.signature
-    header = common_pb2.Payload.FromString(saved.payload).header.channel_header
-    return BlocksRequest(session, common_pb2.ChannelHeader.FromString(header).channel_id, flavour, saved=saved)
+    header = read_saved(common_pb2.Payload, saved.payload).header.channel_header
+    return BlocksRequest(session, read_saved(common_pb2.ChannelHeader, header).channel_id, flavour, saved=saved)
 
 
 class _Blocks(Generic[T]):

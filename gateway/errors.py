@@ -10,6 +10,7 @@
         │   └── PassphraseWrong      PASSPHRASE_WRONG       it is encrypted by another one
         ├── WalletError              WALLET                 no such label, or not a wallet entry
         ├── SigningError             SIGNATURE_MISSING      no signer, and no signature was handed in
+        ├── SavedMalformed           SAVED_MALFORMED        bytes that no `to_bytes` has returned
         ├── TransactionError                                carries the transaction id
         │   ├── EvaluateError        EVALUATE_FAILED        nothing was written, nothing can be
         │   ├── EndorseError         ENDORSE_FAILED         nothing was sent to the orderer
@@ -360,6 +361,12 @@ def from_rpc(kind: type[E_], error: grpc.aio.AioRpcError, transaction_id: str | 
     return kind(
         f"{said}. {hint}" if hint else said, transaction_id=transaction_id, grpc_code=error.code(), details=details
     )
+
+
+class SavedMalformed(GatewayError):
+    """Bytes that were to be signed elsewhere come back as something else: give what ``to_bytes`` has returned."""
+
+    code = "SAVED_MALFORMED"
 
 
 class PccsError(GatewayError):

@@ -12,6 +12,7 @@ from fabric_protos.gateway import gateway_pb2
 from goldengrain.gateway.errors import DeliverError, EventsError
 from goldengrain.gateway.peers import Peer
 from goldengrain.gateway.positions import newest_number, next_commit, specified
+from goldengrain.gateway.saved import read_saved
 from goldengrain.gateway.session import Session, translated
 from goldengrain.gateway.stream_call import StreamCall
 from goldengrain.gateway.streams import EventStream
@@ -149,9 +150,9 @@ class _Events:
 
 def events_request_from_bytes(session: Session, raw: bytes, signature: bytes) -> ChaincodeEventsRequest:
     """Return a request saved with ``to_bytes``; a signature made in the meantime replaces the saved one."""
-    saved = gateway_pb2.SignedChaincodeEventsRequest.FromString(raw)
+    saved = read_saved(gateway_pb2.SignedChaincodeEventsRequest, raw)
     saved.signature = signature or saved.signature
-    asked = gateway_pb2.ChaincodeEventsRequest.FromString(saved.request)
+    asked = read_saved(gateway_pb2.ChaincodeEventsRequest, saved.request)
     return ChaincodeEventsRequest(session, asked.channel_id, asked.chaincode_id, saved=saved)
 
 

@@ -45,6 +45,7 @@ from goldengrain.gateway.identity import Identity, Signer
 from goldengrain.gateway.network import Network
 from goldengrain.gateway.peers import Peer, Peers
 from goldengrain.gateway.proposal import parse_proposal
+from goldengrain.gateway.saved import read_saved
 from goldengrain.gateway.session import Session
 from goldengrain.gateway.transaction import Commit, Proposal, Transaction
 
@@ -116,7 +117,7 @@ class Gateway:
 
     def proposal_from_bytes(self, raw: bytes, signature: bytes = b"") -> Proposal:
         """Return a proposal saved with ``Proposal.to_bytes``, perhaps with a signature made in the meantime."""
-        saved = gateway_pb2.ProposedTransaction.FromString(raw)
+        saved = read_saved(gateway_pb2.ProposedTransaction, raw)
         return Proposal(
             self._session,
             parse_proposal(saved.proposal.proposal_bytes),
@@ -126,7 +127,7 @@ class Gateway:
 
     def transaction_from_bytes(self, channel: str, raw: bytes, signature: bytes = b"") -> Transaction:
         """Return an endorsed transaction saved with ``Transaction.to_bytes``, perhaps signed in the meantime."""
-        saved = gateway_pb2.PreparedTransaction.FromString(raw)
+        saved = read_saved(gateway_pb2.PreparedTransaction, raw)
         transaction = Transaction(self._session, channel, saved.transaction_id, saved.envelope)
         if signature:
             transaction.sign(signature)
@@ -134,8 +135,8 @@ class Gateway:
 
     def commit_from_bytes(self, raw: bytes, signature: bytes = b"") -> Commit:
         """Return a commit saved with ``Commit.to_bytes``, perhaps signed in the meantime."""
-        saved = gateway_pb2.SignedCommitStatusRequest.FromString(raw)
-        asked = gateway_pb2.CommitStatusRequest.FromString(saved.request)
+        saved = read_saved(gateway_pb2.SignedCommitStatusRequest, raw)
+        asked = read_saved(gateway_pb2.CommitStatusRequest, saved.request)
         commit = Commit(self._session, asked.channel_id, asked.transaction_id)
         commit.sign(signature or saved.signature)
         return commit

@@ -16,6 +16,8 @@ from fabric_protos.orderer import ab_pb2
 from fabric_protos.peer import chaincode_pb2, proposal_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from goldengrain.gateway.saved import read_saved
+
 NONCE_SIZE = 24
 _SECOND = 1_000_000_000
 
@@ -83,9 +85,9 @@ def build_proposal(
 
 
 def parse_proposal(raw: bytes) -> UnsignedProposal:
-    """Return the same from ``protos.Proposal`` bytes (for offline signing). Raises ``DecodeError``."""
-    header = common_pb2.Header.FromString(proposal_pb2.Proposal.FromString(raw).header)
-    channel_header = common_pb2.ChannelHeader.FromString(header.channel_header)
+    """Return the same from ``protos.Proposal`` bytes (for offline signing). Raises SavedMalformed."""
+    header = read_saved(common_pb2.Header, read_saved(proposal_pb2.Proposal, raw).header)
+    channel_header = read_saved(common_pb2.ChannelHeader, header.channel_header)
     return UnsignedProposal(channel_header.tx_id, channel_header.channel_id, raw)
 
 

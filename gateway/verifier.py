@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from hashlib import sha256
+from typing import TypeVar
 
 from fabric_protos.common import common_pb2
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from goldengrain.gateway.blocks import (
     BlockTransaction,
@@ -32,6 +33,8 @@ from goldengrain.gateway.blocks import (
 )
 from goldengrain.gateway.errors import BlockError
 from goldengrain.gateway.trust import ChannelTrust
+
+M = TypeVar("M", bound=Message)
 
 
 class BlockVerifier:
@@ -102,7 +105,7 @@ def check_orderer_signatures(block: common_pb2.Block, trust: ChannelTrust) -> No
         if trust.consenters:
             signers.add(_check_consenter(one, metadata.value, header, trust))
         else:
-            creator = common_pb2.SignatureHeader.FromString(one.signature_header).creator
+            creator = _signed_header(common_pb2.SignatureHeader, one.signature_header).creator
             message = metadata.value + one.signature_header + header
             trust.check(creator, one.signature, message, "orderer", orderer=True)
             signers.add(len(signers))
@@ -110,8 +113,15 @@ def check_orderer_signatures(block: common_pb2.Block, trust: ChannelTrust) -> No
         raise BlockError(f"{len(signers)} orderers signed it, {trust.quorum} have to")
 
 
+def _signed_header(kind: type[M], raw: bytes) -> M:
+    try:
+        return kind.FromString(raw)
+    except DecodeError as error:
+        raise BlockError(f"a signature's header is malformed: {error}") from error
+
+
 def _check_consenter(one: common_pb2.MetadataSignature, value: bytes, header: bytes, trust: ChannelTrust) -> int:
-    number = int(common_pb2.IdentifierHeader.FromString(one.identifier_header).identifier)
+    number = int(_signed_header(common_pb2.IdentifierHeader, one.identifier_header).identifier)
     identity = trust.consenters.get(number)
     if identity is None:
         raise BlockError(f"it is signed by consenter {number}, which the channel does not have")

@@ -92,7 +92,7 @@ class ClientIdentity:
         try:
             attributes = json.loads(raw)["attrs"]
             return {str(name): str(text) for name, text in attributes.items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InvalidArgument("the certificate's attribute extension is malformed") from error
 
     def require_attribute(self, name: str, value: str) -> None:

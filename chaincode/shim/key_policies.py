@@ -113,7 +113,7 @@ def organizations_of(policy: bytes) -> list[str]:
     names: set[str] = set()
     for principal in parse(policy).identities:
         if principal.principal_classification == msp_principal_pb2.MSPPrincipal.ROLE:
-            names.add(msp_principal_pb2.MSPRole.FromString(principal.principal).msp_identifier)
+            names.add(_role(principal).msp_identifier)
     return sorted(names)
 
 
@@ -137,8 +137,15 @@ def _role_principal(
     )
 
 
+def _role(principal: msp_principal_pb2.MSPPrincipal) -> msp_principal_pb2.MSPRole:
+    try:
+        return msp_principal_pb2.MSPRole.FromString(principal.principal)
+    except DecodeError as error:
+        raise InvalidArgument("a validation parameter names a role that can't be read: see signed_by()") from error
+
+
 def _named(principal: msp_principal_pb2.MSPPrincipal) -> tuple[str, str]:
     if principal.principal_classification != msp_principal_pb2.MSPPrincipal.ROLE:
         raise InvalidArgument("this policy names more than roles of organisations: make a new one with signed_by()")
-    role = msp_principal_pb2.MSPRole.FromString(principal.principal)
+    role = _role(principal)
     return role.msp_identifier, msp_principal_pb2.MSPRole.MSPRoleType.Name(role.role)

@@ -57,7 +57,7 @@ class Watch:
         """Take in an event of the contract: what it changes is asked for at the next ``refresh``."""
         try:
             names = [str(name) for name in json.loads(payload)["changes"]]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             self.doubt()
             return
         for name in names:

@@ -68,5 +68,5 @@ async def _announced(events: EventStream[ChaincodeEvent], offer: bytes, seconds:
 def _concerns(event: ChaincodeEvent, offer: bytes) -> bool:
     try:
         return bool(json.loads(event.payload).get("offer") == offer.hex())
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return True

@@ -17,10 +17,14 @@ from typing import Any
 
 import yaml
 from fabric_protos.common import common_pb2 as common
+from fabric_protos.gateway import gateway_pb2 as gateway
 from google.protobuf.message import DecodeError
 
 from goldengrain.chaincode.protocol import canonical
 from goldengrain.chaincode.protocol.errors import GoldenGrainError
+from goldengrain.chaincode.shim.errors import InvalidArgument
+from goldengrain.chaincode.shim.identity import ClientIdentity
+from goldengrain.chaincode.shim.key_policies import organizations_of
 from goldengrain.cli import enclave_config, secret_files
 from goldengrain.cli.contexts import _load as contexts
 from goldengrain.enclave import client, provenance
@@ -29,8 +33,13 @@ from goldengrain.enclave.models import converters
 from goldengrain.gateway.blocks import processed, transactions
 from goldengrain.gateway.checkpoint import FileCheckpointer
 from goldengrain.gateway.connection import ConnectionProfile
+from goldengrain.gateway.errors import BlockError, SavedMalformed
+from goldengrain.gateway.market.announcements import read_payload
 from goldengrain.gateway.market.views import EnclaveView, OfferView, TaskView, read
+from goldengrain.gateway.proposal import parse_proposal
+from goldengrain.gateway.saved import read_saved
 from goldengrain.gateway.trust import ChannelTrust
+from goldengrain.gateway.verifier import BlockVerifier, check_orderer_signatures, check_transaction
 from goldengrain.gateway.wallet import Wallet
 from goldengrain.network.cards import read_card
 from goldengrain.network.embedded.packages import LifecycleError, parse_package
@@ -146,6 +155,40 @@ def _view(data: bytes) -> None:
                 continue
 
 
+@cache
+def _verified() -> BlockVerifier:
+    """A verifier after the genesis block of a recorded channel."""
+    block = common.Block.FromString((CORPUS / "config-block").read_bytes()[2:])
+    return BlockVerifier.from_genesis(block)
+
+
+def _next_block(data: bytes) -> None:
+    """The ordering service's signatures on a block, and what its transactions prove."""
+    try:
+        block = common.Block.FromString(data)
+    except DecodeError:
+        return
+    trust = _verified().trust
+    with suppress(BlockError):
+        check_orderer_signatures(block, trust)
+    for one in transactions(block):
+        with suppress(BlockError):
+            check_transaction(one, trust)
+
+
+def _saved(data: bytes) -> None:
+    for kind in (gateway.ProposedTransaction, gateway.PreparedTransaction, common.Envelope):
+        with suppress(SavedMalformed):
+            read_saved(kind, data)
+
+
+def _client(data: bytes) -> None:
+    """Who calls a contract, as the peer hands it on."""
+    with suppress(InvalidArgument):
+        found = ClientIdentity.from_bytes(data)
+        str((found.common_name, found.attributes, found.node_ou))
+
+
 PARSERS: tuple[Callable[[bytes], object], ...] = (
     _enclave,
     _profile("profile.json"),
@@ -169,6 +212,12 @@ PARSERS: tuple[Callable[[bytes], object], ...] = (
     _config_block,
     processed,
     _view,
+    _next_block,
+    read_payload,
+    parse_proposal,
+    _saved,
+    organizations_of,
+    _client,
 )
 
 
