@@ -1,8 +1,10 @@
 """What a submit and an evaluation cost through our Gateway client and through others: Go's, Node's, moe-fabric-gateway.
 
-One network, one chaincode on our shim, the same load, a process each, in turns. Processor time is each client's own, of
-all its threads; start-up and warm-up are left out. Ratios are medians over the rounds, each to Go's client in the same
-round. `ours, stream` learns the outcome of transactions from one stream of blocks, all others make three calls.
+One network, one chaincode on our shim, the same load, a process each that lives through all rounds; within a round
+they have their turns close to each other, and the order changes from round to round. Processor time is each client's
+own, of all its threads; start-up and warm-up are left out. Ratios are medians over the rounds, each to Go's client in
+the same round, so that what the machine does meanwhile weighs on both. `ours, stream` learns the outcome of
+transactions from one stream of blocks, all others make three calls.
 
 What can't be built here (no Go, no Node, no network for a package) is left out and said so.
 """
@@ -16,6 +18,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -27,40 +31,86 @@ from goldengrain.network.home import Home
 
 HERE = Path(__file__).resolve().parent / "gateway_clients"
 IN_FLIGHT = 32
-ROUNDS = 3
+ROUNDS = 8
 STREAM, CALLS, GO = "ours, stream", "ours, calls", "Go"
 AIMS = {STREAM: 1.1, CALLS: 1.6}
 EVALUATE_AIM = 1.1
+
+WARM_UP_S = 1.0
 
 Figures = dict[str, float]
 
 
 @dataclass
 class Client:
-    """A client: its name, how it is started, what its rounds measured."""
+    """A client: its name, how it is started, what its turns measured, by what it did."""
 
     name: str
     command: list[str]
-    rounds: list[Figures] = field(default_factory=list)
+    turns: dict[str, list[Figures]] = field(default_factory=lambda: {"submit": [], "evaluate": []})
 
-    def of(self, figure: str, count: str | None = None) -> list[float]:
+    def of(self, kind: str, figure: str, count: str | None = None) -> list[float]:
         """A figure of each round, divided by another one."""
-        return [one[figure] / (one[count] if count else 1) for one in self.rounds]
+        return [one[figure] / (one[count] if count else 1) for one in self.turns[kind]]
+
+
+class Turns:
+    """A client's process."""
+
+    def __init__(self, client: Client, process: asyncio.subprocess.Process) -> None:
+        self.client = client
+        self._process = process
+
+    async def take(self, kind: str, seconds: float) -> Figures:
+        """Have it submit or evaluate for a while."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{kind} {seconds}\n".encode())
+        line = await self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.client.name}'s client ended with {await self._process.wait()}")
+        figures: Figures = json.loads(line)
+        return figures
+
+
+@asynccontextmanager
+async def _started(client: Client, bench: Bench) -> AsyncIterator[Turns]:
+    environment = _environment(bench.home) | {"IN_FLIGHT": str(IN_FLIGHT), "PREFIX": client.name}
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *client.command, env=os.environ | environment, stdin=pipe, stdout=pipe
+    )
+    try:
+        yield Turns(client, process)
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        await process.wait()
 
 
 async def run(seconds: float) -> Report:
-    """Measure; `seconds` is how long each client's submits last."""
+    """Measure; `seconds` is how long each client's submits last in all."""
     report = Report("gateway")
     with tempfile.TemporaryDirectory() as folder:
         built = await asyncio.to_thread(_build, Path(folder), report)
         for runtime in runtimes():
             clients = [Client(name, command) for name, command in built.items()]
-            async with open_network(runtime) as bench:
-                for number in range(ROUNDS):
-                    for client in clients if number % 2 else reversed(clients):
-                        client.rounds.append(await _load(client, bench, seconds, number))
+            async with open_network(runtime) as bench, AsyncExitStack() as stack:
+                started = [await stack.enter_async_context(_started(client, bench)) for client in clients]
+                await _measure(started, seconds)
             _take_down(report, runtime, clients)
     return report
+
+
+async def _measure(started: list[Turns], seconds: float) -> None:
+    for turns in started:
+        await turns.take("submit", WARM_UP_S)
+        await turns.take("evaluate", WARM_UP_S / 2)
+    for number in range(ROUNDS):
+        order = started if number % 2 else started[::-1]
+        for kind, share in (("submit", seconds / ROUNDS), ("evaluate", seconds / ROUNDS / 2)):
+            for turns in order:
+                turns.client.turns[kind].append(await turns.take(kind, share))
 
 
 def _build(folder: Path, report: Report) -> dict[str, list[str]]:
@@ -93,22 +143,6 @@ def _build_moe(folder: Path) -> list[str]:
     return [python, str(HERE / "moe.py")]
 
 
-async def _load(client: Client, bench: Bench, seconds: float, number: int) -> Figures:
-    environment = _environment(bench.home) | {
-        "IN_FLIGHT": str(IN_FLIGHT),
-        "SECONDS": str(seconds),
-        "PREFIX": f"{client.name}/{number}",
-    }
-    process = await asyncio.create_subprocess_exec(
-        *client.command, env=os.environ | environment, stdout=asyncio.subprocess.PIPE
-    )
-    output, _ = await process.communicate()
-    if process.returncode:
-        raise RuntimeError(f"{client.name}'s client ended with {process.returncode}")
-    figures: Figures = json.loads(output.splitlines()[-1])
-    return figures
-
-
 def _environment(home: Home) -> dict[str, str]:
     topology = home.load_topology()
     organization = topology.organizations[0]
@@ -135,22 +169,22 @@ def _take_down(report: Report, runtime: str, clients: list[Client]) -> None:
         row: dict[str, str | int | float | None] = {
             "runtime": runtime,
             "client": client.name,
-            "submits_per_s": round(median(client.of("submits", "wall_s")), 1),
-            "submit_cpu_ms": round(1000 * median(client.of("cpu_s", "submits")), 3),
-            "cpu_to_go": _ratio(client, go, "cpu_s", "submits"),
-            "submit_p50_ms": round(median(client.of("submit_p50_ms")), 1),
-            "evaluate_p50_ms": round(median(client.of("evaluate_p50_ms")), 2),
-            "evaluate_to_go": _ratio(client, go, "evaluate_p50_ms"),
-            "evaluate_cpu_ms": round(1000 * median(client.of("evaluate_cpu_s", "evaluates")), 3),
+            "submits_per_s": round(median(client.of("submit", "calls", "wall_s")), 1),
+            "submit_cpu_ms": round(1000 * median(client.of("submit", "cpu_s", "calls")), 3),
+            "cpu_to_go": _ratio(client, go, "submit", "cpu_s", "calls"),
+            "submit_p50_ms": round(median(client.of("submit", "p50_ms")), 1),
+            "evaluate_p50_ms": round(median(client.of("evaluate", "p50_ms")), 2),
+            "evaluate_to_go": _ratio(client, go, "evaluate", "p50_ms"),
+            "evaluate_cpu_ms": round(1000 * median(client.of("evaluate", "cpu_s", "calls")), 3),
         }
         report.rows.append(row)
         _check(report, runtime, client.name, row)
 
 
-def _ratio(client: Client, go: Client | None, figure: str, count: str | None = None) -> float | None:
+def _ratio(client: Client, go: Client | None, kind: str, figure: str, count: str | None = None) -> float | None:
     if go is None:
         return None
-    pairs = zip(client.of(figure, count), go.of(figure, count), strict=True)
+    pairs = zip(client.of(kind, figure, count), go.of(kind, figure, count), strict=True)
     return round(median(ours / theirs for ours, theirs in pairs), 2)
 
 

@@ -5,10 +5,10 @@ import itertools
 import json
 import os
 import statistics
+import sys
 import time
 
 VALUE = "v" * 100
-WARM_UP_S = 1.0
 
 
 async def _for_a_while(call, seconds, in_flight):
@@ -22,26 +22,18 @@ async def _for_a_while(call, seconds, in_flight):
 
     wall, cpu = time.monotonic(), time.process_time()
     await asyncio.gather(*(worker() for _ in range(in_flight)))
-    return latencies, time.monotonic() - wall, time.process_time() - cpu
+    return {
+        "calls": len(latencies),
+        "wall_s": time.monotonic() - wall,
+        "cpu_s": time.process_time() - cpu,
+        "p50_ms": statistics.median(latencies) * 1000,
+    }
 
 
 async def measure(submit, evaluate):
-    """Run the load with two functions of a key and a value, and print what came out."""
-    seconds, in_flight = float(os.environ["SECONDS"]), int(os.environ["IN_FLIGHT"])
-    await _for_a_while(submit, WARM_UP_S, in_flight)
-    submits, wall, cpu = await _for_a_while(submit, seconds, in_flight)
-    await _for_a_while(evaluate, WARM_UP_S / 4, 1)
-    evaluates, _, evaluate_cpu = await _for_a_while(evaluate, seconds / 2, 1)
-    print(
-        json.dumps(
-            {
-                "submits": len(submits),
-                "wall_s": wall,
-                "cpu_s": cpu,
-                "submit_p50_ms": statistics.median(submits) * 1000,
-                "evaluates": len(evaluates),
-                "evaluate_cpu_s": evaluate_cpu,
-                "evaluate_p50_ms": statistics.median(evaluates) * 1000,
-            }
-        )
-    )
+    """Run the load with two functions of a key and a value, a turn for each line of the input."""
+    kinds = {"submit": (submit, int(os.environ["IN_FLIGHT"])), "evaluate": (evaluate, 1)}
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        kind, seconds = line.split()
+        call, in_flight = kinds[kind]
+        print(json.dumps(await _for_a_while(call, float(seconds), in_flight)), flush=True)

@@ -23,13 +23,10 @@ import (
 )
 
 type figures struct {
-	Submits     int     `json:"submits"`
-	Wall        float64 `json:"wall_s"`
-	CPU         float64 `json:"cpu_s"`
-	Submit      float64 `json:"submit_p50_ms"`
-	Evaluates   int     `json:"evaluates"`
-	EvaluateCPU float64 `json:"evaluate_cpu_s"`
-	Evaluate    float64 `json:"evaluate_p50_ms"`
+	Calls int     `json:"calls"`
+	Wall  float64 `json:"wall_s"`
+	CPU   float64 `json:"cpu_s"`
+	P50   float64 `json:"p50_ms"`
 }
 
 type run struct {
@@ -105,15 +102,22 @@ func main() {
 	defer connection.Close()
 	defer gateway.Close()
 	contract := gateway.GetNetwork(os.Getenv("CHANNEL")).GetContract(os.Getenv("CHAINCODE"))
-	seconds := must(strconv.ParseFloat(os.Getenv("SECONDS"), 64))
 	inFlight := must(strconv.Atoi(os.Getenv("IN_FLIGHT")))
 
-	forAWhile(contract.SubmitTransaction, 1, inFlight)
-	submits := forAWhile(contract.SubmitTransaction, seconds, inFlight)
-	forAWhile(contract.EvaluateTransaction, 0.25, 1)
-	evaluates := forAWhile(contract.EvaluateTransaction, seconds/2, 1)
-	must(0, json.NewEncoder(os.Stdout).Encode(figures{
-		Submits: len(submits.latencies), Wall: submits.wall, CPU: submits.cpu, Submit: median(submits.latencies),
-		Evaluates: len(evaluates.latencies), EvaluateCPU: evaluates.cpu, Evaluate: median(evaluates.latencies),
-	}))
+	var kind string
+	var seconds float64
+	for {
+		if _, err := fmt.Scanln(&kind, &seconds); err != nil {
+			return
+		}
+		found := run{}
+		if kind == "submit" {
+			found = forAWhile(contract.SubmitTransaction, seconds, inFlight)
+		} else {
+			found = forAWhile(contract.EvaluateTransaction, seconds, 1)
+		}
+		must(0, json.NewEncoder(os.Stdout).Encode(figures{
+			Calls: len(found.latencies), Wall: found.wall, CPU: found.cpu, P50: median(found.latencies),
+		}))
+	}
 }

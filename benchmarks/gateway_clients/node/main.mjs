@@ -3,8 +3,9 @@ import * as grpc from '@grpc/grpc-js';
 import { connect, hash, signers } from '@hyperledger/fabric-gateway';
 import { createPrivateKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 
-const { ENDPOINT, TLS_ROOT, MSP_ID, CERTIFICATE, PRIVATE_KEY, CHANNEL, CHAINCODE, IN_FLIGHT, SECONDS, PREFIX } = process.env;
+const { ENDPOINT, TLS_ROOT, MSP_ID, CERTIFICATE, PRIVATE_KEY, CHANNEL, CHAINCODE, IN_FLIGHT, PREFIX } = process.env;
 const value = 'v'.repeat(100);
 const client = new grpc.Client(ENDPOINT, grpc.credentials.createSsl(readFileSync(TLS_ROOT)));
 const gateway = connect({
@@ -37,18 +38,11 @@ const median = (values) => values.sort((a, b) => a - b)[Math.floor(values.length
 const submit = (...args) => contract.submitTransaction('update', ...args);
 const evaluate = (...args) => contract.evaluateTransaction('update', ...args);
 
-await forAWhile(submit, 1, Number(IN_FLIGHT));
-const submits = await forAWhile(submit, Number(SECONDS), Number(IN_FLIGHT));
-await forAWhile(evaluate, 0.25, 1);
-const evaluates = await forAWhile(evaluate, Number(SECONDS) / 2, 1);
-console.log(JSON.stringify({
-  submits: submits.latencies.length,
-  wall_s: submits.wall,
-  cpu_s: submits.cpu,
-  submit_p50_ms: median(submits.latencies),
-  evaluates: evaluates.latencies.length,
-  evaluate_cpu_s: evaluates.cpu,
-  evaluate_p50_ms: median(evaluates.latencies),
-}));
+for await (const line of createInterface({ input: process.stdin })) {
+  const [kind, seconds] = line.split(' ');
+  const [call, inFlight] = kind === 'submit' ? [submit, Number(IN_FLIGHT)] : [evaluate, 1];
+  const { latencies, wall, cpu } = await forAWhile(call, Number(seconds), inFlight);
+  console.log(JSON.stringify({ calls: latencies.length, wall_s: wall, cpu_s: cpu, p50_ms: median(latencies) }));
+}
 gateway.close();
 client.close();
