@@ -50,18 +50,24 @@ from goldengrain.network.home import Home
 from goldengrain.network.lifecycle import deploy
 from goldengrain.network.nodes import Node
 from goldengrain.network.ports import free_port
-from goldengrain.network.programs import FabricPrograms
+from goldengrain.network.programs import FabricPrograms, find_programs
 from goldengrain.network.topology import Docker, Orderer, Topology, default_topology
 from tests.cli.test_demo import ENDS, left_running, played, require_sound
 from tests.conformance import programs
-from tests.conftest import need
+from tests.conftest import need, need_release
 
 LIBRARIES = {"/lib/x86_64-linux-gnu/libc.so.6": "lib/x86_64-linux-gnu", "/lib64/ld-linux-x86-64.so.2": "lib64"}
 """What the programs are linked against, and where it belongs."""
 
 
 @pytest.fixture(scope="module")
-def engine(fabric_bin: Path) -> Iterator[str]:
+def release(fabric_bin: Path) -> str:
+    """The release that FABRIC_BIN's programs are of, as a tag: `3.1`, `2.5`."""
+    return ".".join(map(str, asyncio.run(find_programs(fabric_bin)).version))
+
+
+@pytest.fixture(scope="module")
+def engine(fabric_bin: Path, release: str) -> Iterator[str]:
     """Docker's engine with images under the names of Fabric's; yields its address."""
     found = shutil.which("dockerd") and shutil.which("busybox") and os.getuid() == 0
     need("docker", found, "install docker.io and busybox-static, and run as root")
@@ -72,7 +78,7 @@ def engine(fabric_bin: Path) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        _import_images(address, fabric_bin)
+        _import_images(address, fabric_bin, release)
         yield address
     finally:
         process.terminate()
@@ -81,17 +87,18 @@ def engine(fabric_bin: Path) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _import_images(address: str, fabric_bin: Path) -> None:
+def _import_images(address: str, fabric_bin: Path, release: str) -> None:
     deadline = time.monotonic() + 30
     while not Path(address.removeprefix("unix://")).exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     client = docker.DockerClient(base_url=address, version="1.41")
     image = client.api.import_image_from_data(
-        _root_file_system(fabric_bin), repository="hyperledger/fabric-peer", tag="3.1", changes=["ENV PATH=/bin"]
+        _root_file_system(fabric_bin), repository="hyperledger/fabric-peer", tag=release, changes=["ENV PATH=/bin"]
     )
     assert "error" not in image, image
-    made = client.images.get("hyperledger/fabric-peer:3.1")
-    for repository, tag in (("orderer", "3.1"), ("peer", "2.5"), ("orderer", "2.5"), ("orderer", "broken")):
+    made = client.images.get(f"hyperledger/fabric-peer:{release}")
+    tags = {release, "2.5"} | ({Docker().tag} if release >= "3" else set())  # 2.5's is looked at by name alone
+    for repository, tag in [("orderer", "broken"), *((kind, tag) for kind in ("peer", "orderer") for tag in tags)]:
         made.tag(f"hyperledger/fabric-{repository}", tag)
     broken = client.api.import_image_from_data(
         _root_file_system(None), repository="hyperledger/fabric-peer", tag="broken", changes=["ENV PATH=/bin"]
@@ -167,11 +174,12 @@ def test_a_release_is_read_from_a_tag() -> None:
 @pytest.mark.fabric
 @pytest.mark.timeout(180)
 async def test_a_network_of_containers_comes_up_grows_goes_down_and_comes_up_again(
-    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", engine)
     home = Home(tmp_path / "home")
-    await asyncio.to_thread(partial(runtime.up, home, default_topology(2, orderers=3), runtime="docker"))
+    topology = on_images(Docker(release), default_topology(2, orderers=3))
+    await asyncio.to_thread(partial(runtime.up, home, topology, runtime="docker"))
     try:
         assert (await deploy(home, "cc", "1", "127.0.0.1:9999")).sequence == 1
         assert set(yaml.safe_load((home.path / "compose.yaml").read_text())["services"]) == {
@@ -195,7 +203,7 @@ async def test_a_network_of_containers_comes_up_grows_goes_down_and_comes_up_aga
 @pytest.mark.fabric
 @pytest.mark.timeout(180)
 async def test_docker_compose_runs_the_file_that_is_written(
-    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A network that has been up once is started by compose alone, takes a transaction, and is stopped by it."""
     need("docker", shutil.which("docker-compose"), "install docker-compose")
@@ -208,7 +216,8 @@ async def test_docker_compose_runs_the_file_that_is_written(
         said, _ = await process.communicate()
         assert process.returncode == 0, said.decode()
 
-    await asyncio.to_thread(partial(runtime.up, home, default_topology(orderers=3), runtime="docker"))
+    topology = on_images(Docker(release), default_topology(orderers=3))
+    await asyncio.to_thread(partial(runtime.up, home, topology, runtime="docker"))
     try:
         async with programs.key_value(home) as deployed:
             await asyncio.to_thread(runtime.down, home)
@@ -239,12 +248,12 @@ def everything(engine: str) -> list[str]:
 @pytest.mark.check
 @pytest.mark.fabric
 def test_an_engine_makes_bridge_and_container_as_it_is_told(
-    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Made and looked at, not started: containers on a bridge would talk over other addresses than 127.0.0.1."""
     monkeypatch.setenv("DOCKER_HOST", engine)
     home = Home(tmp_path / "home")
-    network = DockerNetwork(home, replace(default_topology(1), docker=Docker(network="bridge")))
+    network = DockerNetwork(home, on_images(Docker(release, network="bridge")))
     network.topology = network._create(FabricPrograms(Path("peer"), Path("orderer"), (3, 1)))
     network._configure(FabricPrograms(Path("peer"), Path("orderer"), (3, 1)))
     runner = DockerRunner(home, network.topology)
@@ -279,8 +288,9 @@ def test_an_engine_makes_bridge_and_container_as_it_is_told(
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("scenario", [None, "tampered-report"])
 def test_the_demonstration_is_played_on_containers(
-    engine: str, scenario: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, fabric_bin: Path, scenario: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asyncio.run(need_release(fabric_bin, (3, 0), f"image with the tag {Docker().tag}, which the demonstration takes"))
     monkeypatch.setenv("DOCKER_HOST", engine)
     result, said = played(tmp_path, "--runtime", "docker", *(("--scenario", scenario) if scenario else ()))
     require_sound(result, "docker")
@@ -357,12 +367,14 @@ MISHAPS = {
 @pytest.mark.fabric
 @pytest.mark.parametrize("what", MISHAPS)
 def test_a_mishap_ends_in_one_line_and_leaves_nothing_running(
-    engine: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, release: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", engine)
     mishap, home = MISHAPS[what], Home(tmp_path / "home")
+    usual = mishap.topology.docker == Docker()
+    topology = on_images(Docker(release), mishap.topology) if usual else mishap.topology
     with mishap.around(home), pytest.raises(mishap.error, match=mishap.says) as caught:
-        runtime.up(home, mishap.topology, runtime="docker", timeout_s=30)
+        runtime.up(home, topology, runtime="docker", timeout_s=30)
     assert len(str(caught.value).partition("\n  | ")[0].splitlines()) == 1
     assert everything(engine) == []
     left = {path.name for path in home.path.iterdir()} if home.path.exists() else set()
@@ -372,11 +384,11 @@ def test_a_mishap_ends_in_one_line_and_leaves_nothing_running(
 @pytest.mark.check
 @pytest.mark.fabric
 def test_an_engine_that_is_gone_is_said_so_by_every_command(
-    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", engine)
     home = Home(tmp_path / "home")
-    runtime.up(home, default_topology(1), runtime="docker")
+    runtime.up(home, on_images(Docker(release)), runtime="docker")
     try:
         monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/gone")
         for act in (partial(runtime.up, home), partial(runtime.down, home), partial(runtime.status, home)):
