@@ -122,7 +122,8 @@ async def _finish(context: click.Context, proposal: bytes, file: Path | None) ->
         emit(context, _described(proposal), _people(proposal, hint))
         return
     update = config_update.read(proposal)
-    sequence = await channel_admin.submit(home, update.channel_id, proposal)
+    with Acts(console(context)).act(f"channel {update.channel_id}: change signed, ordered, in force"):
+        sequence = await channel_admin.submit(home, update.channel_id, proposal)
     value = {"channel": update.channel_id, "sequence": sequence, "changes": config_update.changes(update)}
     emit(
         context,

@@ -23,7 +23,7 @@ from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.chaincode.protocol.errors import AlreadyVoted, PolicyNotFound, ProposalClosed, ProposalNotFound
 from goldengrain.chaincode.protocol.policy import Policy, TrustBundle
 from goldengrain.cli.contexts import CONTRACT
-from goldengrain.cli.errors import CommandLineError
+from goldengrain.cli.errors import CheckFailed, CommandLineError
 from goldengrain.cli.founding import bundle_file, connect_admin, issues_operators, keep_bundle, operator_account
 from goldengrain.gateway.errors import EndorseError, EvaluateError
 from goldengrain.gateway.market import Market
@@ -38,6 +38,7 @@ from goldengrain.network.trust_bundle import trust_bundle
 
 T = TypeVar("T")
 _PATIENCE_S = 60.0
+_ANSWER_S = 15.0
 _PAUSE_S = 0.2
 
 
@@ -53,14 +54,24 @@ class Followed:
 
 
 async def is_founded(home: Home) -> bool:
-    """Whether the network has a market with a policy in force."""
+    """Whether the network has a market with a policy in force.
+
+    Raises:
+        CheckFailed: where its contract is deployed and does not answer.
+
+    """
     try:
         if await lifecycle.committed(home, CONTRACT) is None:
             return False
         async with AsyncExitStack() as stack:
-            await (await _admins(home, stack))[0].consortium.policy()
+            await _patiently((await _admins(home, stack))[0].consortium.policy, _ANSWER_S)
     except (PolicyNotFound, NetworkIncomplete):
         return False
+    except EvaluateError as error:
+        raise CheckFailed(
+            f"the market's contract does not answer ({error}): start it, then `goldengrain policy follow` has its "
+            "policy fit the channel"
+        ) from error
     return True
 
 
@@ -251,9 +262,9 @@ async def _bundle(home: Home, policy: Policy, required: int, members: Collection
     return trust_bundle(config, channel, CONTRACT, window=policy.window, required=required, members=members)
 
 
-async def _patiently(attempt: Callable[[], Awaitable[T]]) -> T:
+async def _patiently(attempt: Callable[[], Awaitable[T]], patience_s: float = _PATIENCE_S) -> T:
     """Repeat what peers refuse that are behind, or restarting, or have just joined."""
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while True:
         try:
             return await attempt()

@@ -50,7 +50,11 @@ def issue(
     label = add_to_wallet(home, made)
     if password:
         renewal.encrypt(home, owner, password, name)
-    emit(context, {"label": label, "msp_id": made.msp_id}, [f"{label} is in the wallet; act as it with `--as {label}`"])
+    lines = [
+        f"{label} is in the wallet",
+        f"next: `goldengrain wallet show {label}`; act as it by `--as {label}`",
+    ]
+    emit(context, {"label": label, "msp_id": made.msp_id}, lines)
 
 
 @command(identity, example="goldengrain identity renew Org1 User1")
@@ -82,7 +86,7 @@ def renew(
         asyncio.run(_tell(home, topology, [one for one in wanted if one.msp_id in renewed], acts))
         nodes |= {one for owner in wanted if owner.msp_id in renewed for one in renewal.node_names(home, owner)}
     _restart(home, topology, nodes, acts)
-    lines = [f"{sum(map(len, renewed.values()))} renewed; `network status` shows till when"]
+    lines = [f"{sum(map(len, renewed.values()))} renewed", "next: `goldengrain network status` shows till when"]
     followed = asyncio.run(_follow(home, acts)) if authorities or everything else None
     emit_followed_where_founded(context, followed, {"renewed": renewed}, lines)
 
@@ -103,7 +107,9 @@ async def revoke(context: click.Context, organization: str, name: str) -> None:
     told = await _tell(home, topology, [owner], acts)
     hint = "the channel refuses it from now on" if told else "the channel learns of it: start the network, revoke again"
     value = {"revoked": name, "msp_id": owner.msp_id, "in_channel": told}
-    emit_followed_where_founded(context, await _follow(home, acts), value, [f"{name} is revoked; {hint}"])
+    emit_followed_where_founded(
+        context, await _follow(home, acts), value, [f"{name} is revoked; {hint}", "next: `goldengrain wallet list`"]
+    )
 
 
 @command(identity, example="goldengrain identity encrypt Org1 Admin")

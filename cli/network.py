@@ -233,7 +233,8 @@ def restart(context: click.Context, node: str | None) -> None:
     home = home_of(context)
     acts = Acts(console(context))
     if node is None:
-        _stop(home, purge=False)
+        with acts.act("network stopped"):
+            _stop(home, purge=False)
         runtime.up(home, steps=acts.act)
         _market(home, acts, False)
     else:
@@ -250,7 +251,8 @@ def restart(context: click.Context, node: str | None) -> None:
 def down(context: click.Context, purge: bool) -> None:
     """Stop the network and its contract; without --purge it can come up again as it was."""
     home = home_of(context)
-    was_running = _stop(home, purge=purge)
+    with Acts(console(context)).act("network stopped" + (", its folder cleared" if purge else "")):
+        was_running = _stop(home, purge=purge)
     emit(
         context,
         {"was_running": was_running, "purged": purge},
@@ -261,7 +263,8 @@ def down(context: click.Context, purge: bool) -> None:
 @command(network, example="goldengrain network destroy")
 def destroy(context: click.Context) -> None:
     """Stop the network and delete all that it made: `network down --purge`."""
-    was_running = _stop(home_of(context), purge=True)
+    with Acts(console(context)).act("network stopped, its folder cleared"):
+        was_running = _stop(home_of(context), purge=True)
     emit(
         context,
         {"was_running": was_running, "purged": True},

@@ -151,5 +151,6 @@ async def remove(context: click.Context, name: str) -> None:
             )
     removed = await growth.remove_organization(home, name, steps=acts.act)
     value = {"removed": removed.msp_id, "policy": followed_value(done)}
-    lines = [f"{removed.name} is no member any more", *(followed_lines(done) if done else [])]
+    hint = followed_lines(done) if done else ["next: `goldengrain channel info`"]
+    lines = [f"{removed.name} is no member any more", *hint]
     emit(context, value, lines)

@@ -23,7 +23,7 @@ def snapshot() -> None:
 @click.argument("peer")
 async def create(context: click.Context, peer: str) -> None:
     """Have a peer (its host name) take a snapshot at its newest block; it lies in HOME/snapshots then."""
-    with console(context).status(f"{peer} takes a snapshot"):
+    with Acts(console(context)).act(f"{peer} has taken a snapshot"):
         made = await snapshots.create_snapshot(home_of(context), peer)
     emit(
         context,

@@ -61,7 +61,13 @@ async def add_organization(home: Home, organization: Organization, *, steps: Ste
 
     """
     topology = _running(home)
-    grown = _assigned(home, replace(topology, organizations=(*topology.organizations, organization)))
+    # A further channel without a list of members was made for all of before; the new one is not in it.
+    further = tuple(
+        replace(one, members=tuple(member.name for member in topology.members(one)))
+        for one in topology.further_channels
+    )
+    members = (*topology.organizations, organization)
+    grown = _assigned(home, replace(topology, organizations=members, further_channels=further))
     organization = grown.organizations[-1]
     made = not home.organization(organization).exists()
     if made:

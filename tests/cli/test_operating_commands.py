@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -180,6 +181,30 @@ def test_members_peers_and_channels_are_added(shell: Shell) -> None:
     assert shell.refused("orderer", "add", "orderer2") == "TOPOLOGY_CONFLICT"
     assert shell.refused("orderer", "remove", "orderer2") == "TOPOLOGY_INVALID"
     assert shell.refused("network", "restart", "peer0.org1.example.com") == "NETWORK_NOT_RUNNING"
+
+
+def test_each_command_lists_what_it_does_and_ends_with_the_next_one(shell: Shell) -> None:
+    """As a person sees it; `network up` and those of real nodes do the same."""
+    for command in (
+        "channel update --batch-messages 82",
+        "channel create third",
+        "channel join",
+        "org add Org5",
+        "peer add Org5 peer1",
+        "chaincode deploy --name more --version 1 --address 127.0.0.1:9997",
+        "chaincode upgrade --name more --version 2 --address 127.0.0.1:9997",
+        "identity renew Org2 User1",
+        "identity revoke Org2 User1",
+        "org remove Org5",
+        "network restart",
+        "network down",
+        "network up",
+    ):
+        run = shell.run(*command.split())
+        assert run.returncode == 0, run.stderr
+        assert "✓" in run.stdout, command
+        assert re.search(r"^next: ", run.stdout, re.MULTILINE), command
+    assert shell("channel", "info", "third")["members"] == ["Org1MSP", "Org2MSP", "Org3MSP", "Org4MSP"]
 
 
 def test_a_topologys_chaincodes_and_channels_are_there_when_it_is_up(tmp_path: Path) -> None:
