@@ -14,7 +14,7 @@ from goldengrain.chaincode.protocol.errors import SealingError
 from goldengrain.chaincode.protocol.offer import Order
 from goldengrain.enclave.errors import ModelCiphertextWrong, ModelRefused, ModelTooLarge
 from goldengrain.enclave.frames import announced
-from goldengrain.enclave.host_file import HostFile
+from goldengrain.enclave.host_file import HostFile, Sha256Aside
 from goldengrain.enclave.runner import Forward, Source
 
 
@@ -48,7 +48,7 @@ class SealedModel(Source):
         self._open().require(self._order.ciphertext)
 
     def _open(self) -> HostFile:
-        return HostFile("the model", self._ciphertext)
+        return HostFile("the model", self._ciphertext, Sha256Aside())
 
     def _decrypt(self, source: HostFile, forward: Forward) -> bytes:
         chunk_size = self._order.chunk_size
