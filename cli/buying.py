@@ -33,7 +33,9 @@ from goldengrain.chaincode.protocol.sealing import PrivateKey
 from goldengrain.chaincode.protocol.tables import OfferState
 from goldengrain.chaincode.protocol.task import Award, DatasetDigests, PriceSchedule
 from goldengrain.cli import secret_files
-from goldengrain.cli.errors import CheckFailed, FileRefused, NoEnclave, SecretMissing
+from goldengrain.cli.decrypting import Ciphertext, decrypt
+from goldengrain.cli.decrypting import Progress as FetchProgress
+from goldengrain.cli.errors import CheckFailed, NoEnclave, SecretMissing
 from goldengrain.cli.roster import fit_enclaves
 from goldengrain.cli.stores import Stores
 from goldengrain.cli.testsets import Progress as TestSetProgress
@@ -277,7 +279,9 @@ def _fetch(source: ContentStore, own: ContentStore, view: OfferView, progress: P
     return blob.size
 
 
-async def unlock(market: Market, home: Home, stores: Stores, offer: bytes, out: Path) -> BoughtModel:
+async def unlock(
+    market: Market, home: Home, stores: Stores, offer: bytes, out: Path, progress: FetchProgress | None = None
+) -> BoughtModel:
     """Unlock a settled offer's K with the revealed r and the provider's private key, decrypt the model into a file.
 
     K is kept in ``HOME/secrets/bought/OFFER.json``, so the model can be opened again after ``acknowledge``. The file
@@ -297,7 +301,9 @@ async def unlock(market: Market, home: Home, stores: Stores, offer: bytes, out: 
     key = _bought_key(home, view)
     secret_files.write(home, BOUGHT, offer, {"offer": offer.hex(), "key": key.hex()})
     store = stores.holding(view.order.ciphertext, [market.network.identity.msp_id, view.developer_msp])
-    size = await asyncio.to_thread(_decrypt, store, view, key, lock.model, out)
+    order = view.order
+    sealed = Ciphertext("the model", order.ciphertext, lock.model, key, order.size, order.chunk_size)
+    size = await asyncio.to_thread(decrypt, store, sealed, out, progress)
     return BoughtModel(offer, out, lock.model, size, lock.score, lock.price, lock.simulated)
 
 
@@ -313,32 +319,6 @@ def _bought_key(home: Home, view: OfferView) -> bytes:
     if digests.key_check(key) != order.key_check:
         raise KeyCheckMismatch("the unlocked key is not the one that the offer commits to")
     return key
-
-
-def _decrypt(store: ContentStore, view: OfferView, key: bytes, model: bytes, out: Path) -> int:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-    except OSError as error:
-        raise FileRefused(f"{out} cannot be written: {error.strerror}") from error
-    temporary = Path(name)
-    try:
-        with (
-            os.fdopen(handle, "wb") as sink,
-            tempfile.TemporaryDirectory(dir=out.parent, prefix=".ciphertext.") as folder,
-        ):
-            ciphertext = Path(folder) / "ciphertext"
-            store.fetch(view.order.ciphertext, ciphertext, view.order.size)
-            with ciphertext.open("rb") as source:
-                written = stream.decrypt_file(key, source, sink, chunk_size=view.order.chunk_size)
-            sink.flush()
-            os.fsync(sink.fileno())
-        if written.digest != model:
-            raise CheckFailed("the decrypted model is not the one that the enclave attested; keep what you have")
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return written.size
 
 
 async def acknowledge(market: Market, home: Home, offer: bytes) -> Committed:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from goldengrain.cli import evaluating
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.errors import ExtraMissing, FileRefused
+from goldengrain.cli.market_session import market_session
 from goldengrain.cli.output import console, emit, table
-from goldengrain.cli.progress import byte_progress
+from goldengrain.cli.progress import byte_progress, share_progress
 
 if TYPE_CHECKING:
     from goldengrain.enclave.dataset import Head
@@ -50,8 +52,7 @@ def pack(
 
     Written a batch at a time, so that a set larger than memory is no trouble. Nothing is unpickled.
     """
-    if out.exists() and not force:
-        raise FileRefused(f"{out} exists; choose another file, or --force to overwrite it")
+    _require_free(out, force)
     try:
         from goldengrain.enclave.models.converters import open_source, write_container
     except ImportError as error:
@@ -71,6 +72,27 @@ def pack(
 @click.argument("file", type=FILE)
 def show(context: click.Context, file: Path) -> None:
     """Show what a dataset container says of itself: samples, types and shapes. Exit code 1 if it is none."""
+    value = _value(file, _head(file))
+    emit(context, value, [table("Test set", ("", ""), _rows(value))])
+
+
+@command(dataset, name="open", example="goldengrain dataset open 3f0c2a --out opened.dataset")
+@click.argument("task", metavar="TASK")
+@click.option("--out", required=True, type=FILE, help="The container to write.")
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+async def open_dataset(context: click.Context, task: str, out: Path, force: bool) -> None:
+    """Decrypt a task's test set, to check its labels: its provider at any time, everybody once it is open."""
+    _require_free(out, force)
+    async with market_session(context) as opened:
+        identifier = await opened.task_id(task)
+        with share_progress(context, "fetching and decrypting") as progress:
+            await evaluating.open_test_set(opened.market, opened.home, opened.stores, identifier, out, progress)
+    value = {"task": identifier.hex(), **_value(out, _head(out))}
+    emit(context, value, [table("Test set", ("", ""), _rows(value))])
+
+
+def _head(file: Path) -> Head:
+    """Read a container's header, and hold the file's size against it."""
     try:
         from goldengrain.enclave.dataset import Head
     except ImportError as error:
@@ -83,8 +105,12 @@ def show(context: click.Context, file: Path) -> None:
         raise FileRefused(f"{file} cannot be read: {error.strerror}") from error
     if size != head.total:
         raise FileRefused(f"{file} has {size:,} bytes, its header announces {head.total:,}: it is damaged")
-    value = _value(file, head)
-    emit(context, value, [table("Test set", ("", ""), _rows(value))])
+    return head
+
+
+def _require_free(out: Path, force: bool) -> None:
+    if out.exists() and not force:
+        raise FileRefused(f"{out} exists; choose another file, or --force to overwrite it")
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

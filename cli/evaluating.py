@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from goldengrain.chaincode.protocol.task import Task
 from goldengrain.cli import secret_files
 from goldengrain.cli.buying import TASKS, task_secret
+from goldengrain.cli.decrypting import Ciphertext, decrypt
 from goldengrain.cli.errors import DatasetHidden, ExtraMissing, SecretMissing
 from goldengrain.cli.stores import Stores
 from goldengrain.gateway.market import Market
@@ -65,6 +66,17 @@ async def evaluate(
         _run, stores, holders, secret_files.private_folder(home), view.task, key, model, progress
     )
     return Evaluated(view.task, tally.score(view.task.eta), tally.score(1), tally.loss(), tally.classes())
+
+
+async def open_test_set(
+    market: Market, home: Home, stores: Stores, task: bytes, out: Path, progress: Progress | None = None
+) -> int:
+    """Decrypt a task's test set into a container; returns its size in bytes. Raises as `evaluate` and `decrypt` do."""
+    view = await market.tasks.get(task)
+    wanted = view.task.dataset
+    sealed = Ciphertext("the test set", wanted.ciphertext, wanted.plaintext, _dataset_key(home, view))
+    store = stores.holding(wanted.ciphertext, [market.network.identity.msp_id, view.provider_msp])
+    return await asyncio.to_thread(decrypt, store, sealed, out, progress)
 
 
 def _run(

@@ -120,8 +120,8 @@ async def open_model(
     _require_free(out, force)
     async with market_session(context) as opened:
         identifier = await opened.offer_id(offer)
-        with console(context).status("unlocking and decrypting"):
-            bought = await buying.unlock(opened.market, opened.home, opened.stores, identifier, out)
+        with share_progress(context, "unlocking and decrypting") as progress:
+            bought = await buying.unlock(opened.market, opened.home, opened.stores, identifier, out, progress)
         score = await _evaluated(context, opened, identifier, out, bought.score) if evaluate else None
         done = None if keep_on_ledger else await _acknowledge(opened, identifier)
     value = {

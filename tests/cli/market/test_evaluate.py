@@ -63,13 +63,18 @@ def test_the_provider_sees_each_class_as_scikit_learn_does(market: Folder, task:
 
 
 @pytest.mark.usefixtures("elsewhere")
-def test_a_developer_waits_until_the_test_set_is_open(market: Folder, task: str, models: dict[str, Path]) -> None:
+def test_a_developer_waits_until_the_test_set_is_open(
+    market: Folder, task: str, models: dict[str, Path], tmp_path: Path
+) -> None:
     refused = market.attempt("task", "evaluate", task, models["tree"], "--classes", "--as", DEVELOPER)
     assert (refused.code, refused.error) == (1, "DATASET_HIDDEN")
+    refused = market.attempt("dataset", "open", task, "--out", tmp_path / "x.dataset", "--as", DEVELOPER)
+    assert (refused.code, refused.error) == (1, "DATASET_HIDDEN")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_once_it_is_open_a_developer_gets_the_providers_numbers(
-    market: Folder, task: str, models: dict[str, Path], request: pytest.FixtureRequest
+    market: Folder, task: str, models: dict[str, Path], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     theirs = market("task", "evaluate", task, models["tree"], "--classes", "--as", PROVIDER)
     shown = market("task", "show", task)
@@ -77,6 +82,10 @@ def test_once_it_is_open_a_developer_gets_the_providers_numbers(
     market("task", "open-dataset", task, "--as", PROVIDER)
     request.getfixturevalue("elsewhere")
     assert market("task", "evaluate", task, models["tree"], "--classes", "--as", DEVELOPER) == theirs
+    opened = market("dataset", "open", task, "--out", tmp_path / "opened.dataset", "--as", DEVELOPER)
+    assert (opened["samples"], opened["labels"]) == (597, "int64")
+    assert (tmp_path / "opened.dataset").read_bytes() == load("digits").container()
+    assert market.attempt("dataset", "open", task, "--out", tmp_path / "opened.dataset").error == "FILE_REFUSED"
 
 
 def test_what_is_no_model_is_refused_as_an_enclave_refuses_it(market: Folder, task: str, tmp_path: Path) -> None:
