@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from goldengrain.gateway.connection import ConnectionProfile
 from goldengrain.network import channels
+from goldengrain.network.clocks import clock_difference
 from goldengrain.network.errors import (
     ChannelJoinFailed,
     CouchDbUnusable,
@@ -32,6 +34,7 @@ from goldengrain.network.errors import (
 )
 from goldengrain.network.genesis import genesis_capability, write_genesis
 from goldengrain.network.home import Home
+from goldengrain.network.identities import own_identity
 from goldengrain.network.lifecycle import deploy
 from goldengrain.network.native import NativeNetwork
 from goldengrain.network.native_config import peer_config, write_orderer, write_peer
@@ -409,6 +412,18 @@ async def test_four_smartbft_orderers_take_transactions_and_bear_the_loss_of_one
         assert (await deploy(network.home, "cc", "2", "127.0.0.1:9999")).sequence == 2
 
 
+async def _clocks_are_read_off(home: Home) -> None:
+    """As if this machine were seven seconds ahead of a real peer and a real orderer."""
+    organization = home.load_topology().organizations[0]
+    who = own_identity(home, organization)
+    assert who is not None
+    profile = ConnectionProfile.load(home.connection_profile(organization))
+    for endpoint, orderer in ((profile.gateway(), False), (next(iter(profile.orderers.values())), True)):
+        found = await clock_difference(endpoint, who, "market", orderer=orderer, ahead_s=7)
+        assert found is not None
+        assert -8.5 < found < -5.5
+
+
 @pytest.mark.fabric
 async def test_a_real_network_comes_up_deploys_loses_nodes_and_comes_up_again(tmp_path: Path, fabric_bin: Path) -> None:
     """Three Raft orderers, two organisations of two peers: one of each is killed and comes back with its ledger."""
@@ -426,6 +441,7 @@ async def test_a_real_network_comes_up_deploys_loses_nodes_and_comes_up_again(tm
         heights = [node.height for node in status.nodes if node.height is not None]
         assert len(heights) == 7
         assert sum(node.leader is True for node in status.nodes) == 1
+        await _clocks_are_read_off(home)
         assert {node.chaincodes for node in status.nodes} == {(), ("cc 2 (2)",)}
     assert not (await query_status(home)).running
     async with NativeNetwork(home, None, fabric_bin):
