@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.check, pytest.mark.timeout(180)]
 NAME, OPERATOR, PARALLEL = "service3", OPERATORS[2], 3
 FEE = 200
 WIDTH, FEATURES, CLASSES, SAMPLES = 1_024, 64, 10, 16_000
-KILLS = 9
+KILLS = 6
 PATIENCE_S = 90.0
 
 
