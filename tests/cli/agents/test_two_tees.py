@@ -165,11 +165,13 @@ def require_agreement(market: Folder, offer: str, enclaves: dict[Tee, EnclaveVie
 
 
 @pytest.mark.check
+@pytest.mark.timeout(180)
 def test_enclaves_of_both_tees_and_two_operators_agree_on_one_offer(market: Folder, model: Path) -> None:
     both_serve_one_task(market, model)
 
 
 @pytest.mark.check
+@pytest.mark.timeout(180)
 def test_an_enclave_registered_after_a_task_was_opened_gets_none_of_its_jobs(market: Folder, model: Path) -> None:
     """A test set's key is sealed once (decision 28): the newcomer serves tasks opened from then on."""
     opening = ("task", "open", "--dataset", "digits", "--seed", 42, "--as", PROVIDER)
