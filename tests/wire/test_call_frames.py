@@ -196,17 +196,21 @@ async def test_a_message_goes_no_further_than_the_windows_and_frames_that_the_se
         await peer.next(frames.HeadersFrame)
         first = await peer.next(frames.DataFrame)
         await asyncio.sleep(0.05)
-        peer.send(frames.SettingsFrame(0, settings={frames.SettingsFrame.INITIAL_WINDOW_SIZE: 100_000}))
+        peer.send(frames.SettingsFrame(0, settings={frames.SettingsFrame.INITIAL_WINDOW_SIZE: 50_000}))
         body = bytes(first.data)
         sizes.append(len(first.data))
-        while True:
+        while len(body) < 50_000:
             data = await peer.next(frames.DataFrame)
             sizes.append(len(data.data))
             body += data.data
-            if "END_STREAM" in data.flags:
-                break
-            if len(body) > 60_000:
-                peer.send(frames.WindowUpdateFrame(0, 50_000))
+        assert len(body) == 50_000  # the new size counts from the call's beginning (6.9.2)
+        peer.send(frames.WindowUpdateFrame(3, 50_000))
+        while len(body) < 65_535 - len(frame(b"1")):
+            body += (await peer.next(frames.DataFrame)).data
+        peer.send(frames.WindowUpdateFrame(0, 50_000))
+        while "END_STREAM" not in data.flags:
+            data = await peer.next(frames.DataFrame)
+            body += data.data
         peer.send(*peer.answer(3, str(len(body)).encode()))
         await peer.frame()
 
@@ -306,6 +310,18 @@ async def test_an_answer_that_is_only_headers(headers: list[tuple[str, str]], st
             await caller.call(PATH, b"", 5)
         assert caught.value.status == status
         assert await caller.call(PATH, b"goes on", 5) == b"goes on"
+
+
+async def test_an_answer_that_ends_without_a_status() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.begin()
+        number, _, body = await peer.request()
+        peer.send(peer.headers(number, ANSWER), frames.DataFrame(number, frame(body), flags=["END_STREAM"]))
+        await peer.frame()
+
+    async with played(script) as caller:
+        with pytest.raises(CallFailed, match="UNKNOWN: no gRPC status, HTTP status 200"):
+            await caller.call(PATH, b"", 5)
 
 
 @pytest.mark.parametrize("body", [b"", b"\0\0\0\0\2x", b"\1\0\0\0\1x", frame(b"1") + frame(b"2")])
