@@ -371,7 +371,9 @@ def _stop(home: Home, *, purge: bool) -> bool:
 
 def _described(home: Home, state: NetworkState) -> dict[str, Any]:
     topology = home.load_topology()
-    value = state.to_json() | {"home": str(home.path.absolute())}
+    own = [one.name for one in topology.everyone if (home.organization(one) / "ca").exists()]
+    whose = "all keys lie" if len(own) == len(topology.everyone) else f"the keys of {', '.join(own) or 'nobody'} lie"
+    value = state.to_json() | {"home": str(home.path.absolute()), "keys": f"{whose} in this folder"}
     for described, organization in zip(value["organizations"], topology.organizations, strict=True):
         described["connection_profile"] = str(home.connection_profile(organization).absolute())
     return value
@@ -384,7 +386,7 @@ def _people(value: dict[str, Any]) -> list[str | Table]:
     ]
     orderer = ", ".join(node["address"] for node in value["orderer"]["orderers"])
     kind = {"embedded": "Embedded network"}.get(value["runtime"], "Network of Fabric's own programs")
-    caution = "for development and tests only" if value["runtime"] == "embedded" else "all keys lie in this folder"
+    caution = "for development and tests only" if value["runtime"] == "embedded" else value["keys"]
     return [
         table(f"{kind}, channel {value['channel']}", ("name", "MSP id", "peers", "connection profile"), rows),
         f"orderer at {orderer}; up in {value['seconds']} s; {caution}",
