@@ -139,10 +139,14 @@ class CallConnection(asyncio.Protocol):
         if len(message) > MAX_MESSAGE_BYTES:
             raise CallFailed(Status.RESOURCE_EXHAUSTED, f"a message has at most {MAX_MESSAGE_BYTES} bytes")
         call = _Call(self._block(path, end - self._loop.time()), frame(message), self._loop.create_future())
-        if len(self._calls) < self._most_calls:
-            self._start(call)
-        else:
+        if len(self._calls) >= self._most_calls:
             self._waiting.append(call)
+        elif self._calls or self._flushing:
+            self._start(call)
+        else:  # alone: nothing to wait for that could go out together with it
+            self._flushing = True
+            self._start(call)
+            self._flush()
         timer = self._loop.call_at(end, self._overdue, call)
         try:
             return await call.answer
@@ -415,7 +419,7 @@ class CallConnection(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._flushing = False
-        if self._transport is not None and not self._transport.is_closing():
+        if self._out and self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(self._out))
         self._out.clear()
 
