@@ -183,6 +183,7 @@ def test_members_peers_and_channels_are_added(shell: Shell) -> None:
     assert shell.refused("network", "restart", "peer0.org1.example.com") == "NETWORK_NOT_RUNNING"
 
 
+@pytest.mark.check
 def test_each_command_lists_what_it_does_and_ends_with_the_next_one(shell: Shell) -> None:
     """As a person sees it; `network up` and those of real nodes do the same."""
     for command in (
