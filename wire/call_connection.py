@@ -25,6 +25,9 @@ from goldengrain.wire.stream import MAX_MESSAGE_BYTES
 KEEPALIVE_TIMEOUT_S = 20.0
 """Seconds that the server has to answer when it is asked whether it is there."""
 
+_PING_ANSWER_S = 0.05
+"""Seconds that the answer to a ping may wait for something to be sent together with."""
+
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HEAD = struct.Struct(">BHBBI")
 _HEAD_BYTES = 9
@@ -386,8 +389,10 @@ class CallConnection(asyncio.Protocol):
         raise _Violation("a push that our settings forbid")
 
     def _ping(self, flags: int, number: int, payload: bytes) -> None:
+        """Answer with what is sent next, or soon: servers that measure the connection ask anew once answered."""
         if not flags & _ACK:
-            self._send(_PING, _ACK, 0, payload)
+            self._out.append(_HEAD.pack(0, len(payload), _PING, _ACK, 0) + payload)
+            self._loop.call_later(_PING_ANSWER_S, self._flush)
 
     def _going_away(self, flags: int, number: int, payload: bytes) -> None:
         """Make no more calls here; those that the server will not answer any more (6.8) may be made elsewhere."""
