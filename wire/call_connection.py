@@ -266,13 +266,16 @@ class CallConnection(asyncio.Protocol):
     def _finish(self, number: int) -> _Call | None:
         """Take a call off the connection; the next one that waits begins."""
         call = self._calls.pop(number, None)
+        self._start_waiting()
+        if not self.usable and not self._calls and self._transport is not None:
+            self._transport.close()
+        return call
+
+    def _start_waiting(self) -> None:
         while self._waiting and len(self._calls) < self._most_calls:
             waiting = self._waiting.popleft()
             if not waiting.answer.done():
                 self._start(waiting)
-        if not self.usable and not self._calls and self._transport is not None:
-            self._transport.close()
-        return call
 
     def _overdue(self, call: _Call) -> None:
         call.fail(CallFailed(Status.DEADLINE_EXCEEDED, f"no answer from {self._target.authority} in time"))
@@ -384,6 +387,7 @@ class CallConnection(asyncio.Protocol):
                 self._first_window = value
         self._send(_SETTINGS, _ACK, 0, b"")
         self._send_on()
+        self._start_waiting()
 
     def _unexpected(self, flags: int, number: int, payload: bytes) -> None:
         raise _Violation("a push that our settings forbid")

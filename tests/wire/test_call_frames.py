@@ -221,6 +221,20 @@ async def test_a_message_goes_no_further_than_the_windows_and_frames_that_the_se
     assert max(sizes) == 20_000
 
 
+async def test_calls_that_wait_begin_when_the_server_takes_more_at_once() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.begin({frames.SettingsFrame.MAX_CONCURRENT_STREAMS: 1})
+        await peer.echo()  # from here on the client knows our settings
+        number, _, body = await peer.request()
+        peer.send(frames.SettingsFrame(0, settings={frames.SettingsFrame.MAX_CONCURRENT_STREAMS: 2}))
+        await peer.echo()
+        peer.send(*peer.answer(number, body))
+
+    async with played(script) as caller:
+        await caller.call(PATH, b"first", 5)
+        assert await asyncio.gather(*(caller.call(PATH, b"%d" % one, 5) for one in range(2))) == [b"0", b"1"]
+
+
 async def test_used_window_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("goldengrain.wire.call_connection._OUR_WINDOW", 100_000)
 
