@@ -7,6 +7,7 @@ The file holds the transactions of the swap as they were endorsed. In this order
     is taken, and that is said                                                          `ProvenanceUntrusted`
  3. each transaction: the bundle's channel and contract, id from nonce and creator,
     proposal hash, status 200, endorsed by peers of at least k of its organisations      `ProvenanceNotEndorsed`
+    (those of other organisations, which may have joined since, count for nothing)
  4. task: its id is its digest                                                          `ProvenanceTaskMismatch`
  5. order and offer: for this task, digests recomputed, id as asked                      `ProvenanceOrderMismatch`
  6. policy: the numbers that task and registrations name; its bundle is the trusted one  `ProvenancePolicyMismatch`
@@ -215,12 +216,15 @@ def _check_endorsed(parts: PreparedTransaction, bundle: TrustBundle, endorsers: 
         raise ProvenanceNotEndorsed("a transaction's id is not that of its nonce and creator")
     if parts.action.response.status != _OK:
         raise ProvenanceNotEndorsed(f"the contract answered with status {parts.action.response.status}")
-    for one in parts.endorsements:
+    trusted = [one for one in parts.endorsements if bundle.organization(one.msp_id)]
+    for one in trusted:
         message = parts.response_payload_bytes + one.endorser
         endorsers.check(one.msp_id, one.certificate, parts.seconds, message, one.signature)
-    organizations = tuple(sorted({one.msp_id for one in parts.endorsements}))
+    organizations = tuple(sorted({one.msp_id for one in trusted}))
     if len(organizations) < bundle.required:
-        raise ProvenanceNotEndorsed(f"endorsed by {len(organizations)} organisations; {bundle.required} are needed")
+        raise ProvenanceNotEndorsed(
+            f"endorsed by {len(organizations)} of the bundle's organisations; {bundle.required} are needed"
+        )
     return Evidence(header.tx_id, parts.seconds, tuple(spec.input.args), organizations, _written(parts, bundle))
 
 

@@ -173,3 +173,10 @@ def test_other_organisations_other_models_and_other_files_are_refused(bought: Bo
     for broken in (b"", b"[]", b"{}", dumps({**document, "v": 2}), dumps({**document, "transactions": None})):
         with pytest.raises(ProvenanceMalformed):
             verify(broken)
+
+
+def test_endorsements_of_organisations_that_are_not_in_the_bundle_count_for_nothing(bought: Bought) -> None:
+    bundle = TrustBundle.from_bytes(bought.trust.read_bytes())
+    without_one = replace(bundle, required=1, organizations=bundle.organizations[1:])
+    with pytest.raises(ProvenancePolicyMismatch):  # the transactions are endorsed enough; the policy has another bundle
+        verify(dumps({**bought.document, "bundle": without_one.to_json()}))
