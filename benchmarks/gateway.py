@@ -36,6 +36,8 @@ STREAM, CALLS, GO = "ours, stream", "ours, calls", "Go"
 AIMS = {STREAM: 1.1, CALLS: 1.6}
 EVALUATE_AIM = 1.1
 
+SETTLE_S = 0.5
+"""Seconds for what the turns before have left to do, on the network and in whoever reads its blocks."""
 WARM_UP_S = 1.0
 
 Figures = dict[str, float]
@@ -108,7 +110,8 @@ async def _measure(started: list[Turns], seconds: float) -> None:
         await turns.take("evaluate", WARM_UP_S / 2)
     for number in range(ROUNDS):
         order = started if number % 2 else started[::-1]
-        for kind, share in (("submit", seconds / ROUNDS), ("evaluate", seconds / ROUNDS / 2)):
+        for kind, share in (("submit", seconds / ROUNDS), ("evaluate", seconds / ROUNDS)):
+            await asyncio.sleep(SETTLE_S)
             for turns in order:
                 turns.client.turns[kind].append(await turns.take(kind, share))
 
