@@ -205,7 +205,7 @@ def test_each_command_lists_what_it_does_and_ends_with_the_next_one(shell: Shell
         assert run.returncode == 0, run.stderr
         assert "✓" in run.stdout, command
         assert re.search(r"^next: ", run.stdout, re.MULTILINE), command
-    assert shell("channel", "info", "third")["members"] == ["Org1MSP", "Org2MSP", "Org3MSP", "Org4MSP"]
+    assert shell("channel", "info", "third")["members"] == shell("channel", "info")["members"]
 
 
 def test_a_topologys_chaincodes_and_channels_are_there_when_it_is_up(tmp_path: Path) -> None:
