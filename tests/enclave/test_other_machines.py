@@ -50,7 +50,7 @@ def test_older_processor_predicts_the_same_and_scores_within_eta(tmp_path: Path)
     for name, samples in SAMPLES.items():
         config = CONFIGS[name]
         keep(name, weights_to_onnx(net(name), interface(config)), interface(config), inputs(config, samples=samples))
-    np.savez(tmp_path / "inputs.npz", **given)  # type: ignore[arg-type]
+    np.savez(tmp_path / "inputs.npz", **given)  # type: ignore[arg-type]  # for `allow_pickle`, which no name is
     command = [sys.executable, "-m", "tests.enclave.outputs_here", str(tmp_path)]
     subprocess.run([*command, "here"], check=True, timeout=100)
     subprocess.run(["qemu-x86_64", "-cpu", PROCESSOR, *command, "there"], check=True, timeout=300)

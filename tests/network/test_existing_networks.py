@@ -127,13 +127,13 @@ def of_hfc(theirs: Shell, folder: Path) -> Path:
         certificate, key = (next((msp / part).iterdir()) for part in ("signcerts", "keystore"))
         document["organizations"][owner.domain] = {
             "mspid": owner.msp_id,
-            kind: [node.host(owner) for node in nodes],  # type: ignore[arg-type]
+            kind: [node.host(owner) for node in nodes],  # type: ignore[arg-type]  # nodes are of their owner's kind
             "certificateAuthorities": [],
             "users": {"Admin": {"cert": str(certificate), "private_key": str(key)}},
         }
         tls = shutil.copy(next((home.organization(owner) / "tlsca").glob("*.pem")), folder)
         for node in nodes:
-            host = node.host(owner)  # type: ignore[arg-type]
+            host = node.host(owner)  # type: ignore[arg-type]  # as above
             document[kind][host] = {
                 "url": f"localhost:{node.port}",
                 "eventUrl": f"localhost:{node.port}",

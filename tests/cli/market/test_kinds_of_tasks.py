@@ -122,7 +122,8 @@ def _images(folder: Path) -> object:
 def _table(folder: Path) -> object:
     """Wine as a CSV file with names for classes."""
     test = load("wine").test
-    rows = [",".join([*map(repr, map(float, row)), f"grower {label}"]) for row, label in zip(test.inputs, test.labels)]  # noqa: B905
+    samples = zip(test.inputs, test.labels, strict=True)
+    rows = [",".join([*map(repr, map(float, row)), f"grower {label}"]) for row, label in samples]
     header = ",".join([*(f"measure {one}" for one in range(13)), "grower"])
     (folder / "wine.csv").write_text("\n".join([header, *rows]))
     return folder / "wine.csv"

@@ -222,7 +222,8 @@ class GatewayKills:
             await asyncio.sleep(UNDER_WAY_S)
             assert not calling.done()
             await victims.kill(GATEWAY)
-            error = await ended(calling, EvaluateError if step == "evaluate" else EndorseError)  # type: ignore[arg-type]
+            stage = EvaluateError if step == "evaluate" else EndorseError
+            error = await ended(calling, stage)  # type: ignore[arg-type]  # the call is of either result
             assert not error.may_commit
             victims.deployed.program.resume()
             await victims.work_again(contract)

@@ -68,7 +68,7 @@ async def behind(stage: Stage, stack: AsyncExitStack) -> Behind:
     peer = ServerDouble(ledger)
     await peer.start()
     stack.push_async_callback(peer.stop)
-    found = Behind(stage, peer, None)  # type: ignore[arg-type]
+    found = Behind(stage, peer, None)  # type: ignore[arg-type]  # the client, made from it in the next line
     found.market = found.client(stack, peer)
     return found
 
