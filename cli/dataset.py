@@ -13,6 +13,7 @@ import click
 from goldengrain.cli import evaluating
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.errors import ExtraMissing, FileRefused
+from goldengrain.cli.files import require_free
 from goldengrain.cli.market_session import market_session
 from goldengrain.cli.output import console, emit, table
 from goldengrain.cli.progress import byte_progress, share_progress
@@ -52,7 +53,7 @@ def pack(
 
     Written a batch at a time, so that a set larger than memory is no trouble. Nothing is unpickled.
     """
-    _require_free(out, force)
+    require_free(out, force)
     try:
         from goldengrain.enclave.models.converters import open_source, write_container
     except ImportError as error:
@@ -82,7 +83,7 @@ def show(context: click.Context, file: Path) -> None:
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 async def open_dataset(context: click.Context, task: str, out: Path, force: bool) -> None:
     """Decrypt a task's test set, to check its labels: its provider at any time, everybody once it is open."""
-    _require_free(out, force)
+    require_free(out, force)
     async with market_session(context) as opened:
         identifier = await opened.task_id(task)
         with share_progress(context, "fetching and decrypting") as progress:
@@ -106,11 +107,6 @@ def _head(file: Path) -> Head:
     if size != head.total:
         raise FileRefused(f"{file} has {size:,} bytes, its header announces {head.total:,}: it is damaged")
     return head
-
-
-def _require_free(out: Path, force: bool) -> None:
-    if out.exists() and not force:
-        raise FileRefused(f"{out} exists; choose another file, or --force to overwrite it")
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -17,3 +17,9 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise FileRefused(f"{path} cannot be read: {error.strerror}") from error
+
+
+def require_free(out: Path, force: bool) -> None:
+    """Raise FileRefused where a file to be written is there already, unless it may be overwritten."""
+    if out.exists() and not force:
+        raise FileRefused(f"{out} exists; choose another file, or --force to overwrite it")

@@ -18,7 +18,7 @@ from goldengrain.chaincode.protocol.task import BenchmarkSpec, Metric
 from goldengrain.cli import buying, evaluating, packing, secret_files, selling
 from goldengrain.cli.command import Group, command
 from goldengrain.cli.errors import CheckFailed, ExtraMissing, FileRefused
-from goldengrain.cli.files import read_file
+from goldengrain.cli.files import read_file, require_free
 from goldengrain.cli.founding import bundle_of
 from goldengrain.cli.inspection import Inspected, inspect_model
 from goldengrain.cli.market_session import MarketSession, account_from, market_session, short
@@ -117,7 +117,7 @@ async def open_model(
 
     For the task's provider, in the home folder from which the task was opened.
     """
-    _require_free(out, force)
+    require_free(out, force)
     async with market_session(context) as opened:
         identifier = await opened.offer_id(offer)
         with share_progress(context, "unlocking and decrypting") as progress:
@@ -169,7 +169,7 @@ async def pack(context: click.Context, source: str, out: Path, task: str | None,
     MODULE:NAME is a fitted scikit-learn estimator or a torch module, or a function that makes one, imported from this
     folder: nothing is unpickled. FILE is .onnx, or .safetensors with weights for --architecture.
     """
-    _require_free(out, options["force"])
+    require_free(out, options["force"])
     spec = await _spec(context, task)
     shape = packing.Shape(
         options["architecture"],
@@ -286,7 +286,7 @@ async def inspect(context: click.Context, file: Path, task: str | None) -> int:
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 async def provenance(context: click.Context, offer: str, out: Path, force: bool) -> None:
     """Write everything that a bought model rests on into one file, for anybody to check offline."""
-    _require_free(out, force)
+    require_free(out, force)
     async with market_session(context) as opened:
         identifier = await opened.offer_id(offer)
         with console(context).status("collecting transactions"):
@@ -385,11 +385,6 @@ def _rows(value: dict[str, Any], found: Inspected) -> list[tuple[str, object]]:
         ("memory", "" if found.memory is None else f"{found.memory:,} bytes"),
         ("would an enclave take it", escape(verdict)),
     ]
-
-
-def _require_free(out: Path, force: bool) -> None:
-    if out.exists() and not force:
-        raise FileRefused(f"{out} exists; choose another file, or --force to overwrite it")
 
 
 def _would_run(data: bytes, spec: BenchmarkSpec) -> bool:
