@@ -43,7 +43,9 @@ from tests.enclave.fabric import NOW, Consortium, Forge
 from tests.enclave.test_service import Enclave, deal_for
 
 SAMPLES = 10_000
-ROUNDS = 5
+ROUNDS = 10
+WAIT_S = 2.0
+"""What a process that is ready waits before it is asked, of either kind: until the next worker waits as well."""
 LEAST = 0.95
 MOST_MB = 150.0
 LEAST_GB_S = 2.0
@@ -154,6 +156,7 @@ class _Pair:
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdout.readline()
+            time.sleep(WAIT_S)
             process.stdin.write("\n")
             process.stdin.flush()
             found = json.loads(process.stdout.readline())
@@ -163,7 +166,7 @@ class _Pair:
 
     async def _run_ours(self) -> tuple[float, float]:
         assert self.enclave.process is not None
-        await asyncio.sleep(2.0)  # until the next worker waits
+        await asyncio.sleep(WAIT_S)
         async with EnclaveClient(self.enclave.reach()) as client:
             nonce = await client.nonce()
             ticket = self.forge.ticket(self.deal.payload(), nonce)

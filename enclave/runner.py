@@ -48,8 +48,6 @@ START_SECONDS = 60
 _CRASHES = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL, -signal.SIGBUS}
 _COMMAND = (sys.executable, "-m", "goldengrain.enclave.worker")
 _PIPE = 1024 * 1024
-_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-"""Large blocks come in huge pages where the kernel has them: short jobs pay most for memory that is used first."""
 
 Forward = Callable[[memoryview], None]
 
@@ -192,8 +190,11 @@ class Runner:
         finally:
             worker.kill()
             with self._lock:  # nobody waits for its memory to be given back
-                if not self._closed:
+                open_still = not self._closed
+                if open_still:
                     self._after.submit(self._replace, worker)
+            if not open_still:
+                worker.end()
 
     def _replace(self, worker: Worker) -> None:
         worker.end()
@@ -211,7 +212,6 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
-                env=os.environ | _ENVIRONMENT,
             )
         except OSError as error:
             raise WorkerLost(f"no worker can be started: {error.strerror}") from error

@@ -15,6 +15,8 @@ import json
 import os
 import resource
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -25,6 +27,7 @@ from goldengrain.enclave.confinement import confine, forbid_writing
 from goldengrain.enclave.engine import open_model, run_batch
 from goldengrain.enclave.errors import OutOfMemory
 from goldengrain.enclave.frames import frame, read_announced_from, read_frame_from
+from goldengrain.enclave.ready_memory import have_memory_ready
 from goldengrain.enclave.torch_engine import load_torch
 from goldengrain.enclave.warm_up import warm_up
 from goldengrain.enclave.weights import BATCH, check_weights, looks_like_weights
@@ -38,14 +41,17 @@ def main() -> int:
     """Serve one job over standard input and output."""
     source, sink = sys.stdin.buffer, _take_output()
     confine()
+    have_memory_ready()
     warm_up()
+    pipes = ThreadPoolExecutor(1)
+    pipes.submit(int).result()  # its thread is there before memory is bounded
     _send(sink, b"")
     try:
         request = json.loads(read_frame_from(source))
     except EOFError:
         return 0
     try:
-        _run(request, source, sink)
+        _run(request, source, sink, pipes)
     except MemoryError:
         return _fail(sink, OutOfMemory("the worker ran out of memory"))
     except GoldenGrainError as error:
@@ -54,7 +60,7 @@ def main() -> int:
     return 0
 
 
-def _run(request: dict[str, Any], source: BinaryIO, sink: BinaryIO) -> None:
+def _run(request: dict[str, Any], source: BinaryIO, sink: BinaryIO, pipes: ThreadPoolExecutor) -> None:
     interface = ModelInterface.from_json(request["interface"])
     limits, samples = ModelLimits.from_json(request["limits"]), int(request["samples"])
     data = read_announced_from(source)
@@ -68,12 +74,23 @@ def _run(request: dict[str, Any], source: BinaryIO, sink: BinaryIO) -> None:
     _limit(request, len(data), row)
     model = open_model(data, interface, limits, samples)
     del data
-    buffer = memoryview(bytearray(row * min(model.batch, samples)))
-    for start in range(0, samples, model.batch):
-        piece = buffer[: row * min(model.batch, samples - start)]
-        _read_into(source, piece)
+    sizes = [row * min(model.batch, samples - start) for start in range(0, samples, model.batch)]
+    for piece in _read_ahead(pipes, source, sizes):
         batch = np.frombuffer(piece, dtype=kind).reshape(-1, *shape)
-        _send(sink, OUTPUTS + np.ascontiguousarray(run_batch(model, interface, batch)).tobytes())
+        outputs = np.ascontiguousarray(run_batch(model, interface, batch))
+        sent = pipes.submit(_send, sink, OUTPUTS + outputs.tobytes())
+    sent.result()
+
+
+def _read_ahead(pipes: ThreadPoolExecutor, source: BinaryIO, sizes: list[int]) -> Iterator[memoryview]:
+    """Read pieces of these sizes, each while the one before is at work; a piece is good until the next one."""
+    halves = [memoryview(bytearray(sizes[0])) for _ in range(2)]
+    coming = pipes.submit(_read_into, source, halves[0])
+    for number, size in enumerate(sizes):
+        coming.result()
+        if number + 1 < len(sizes):
+            coming = pipes.submit(_read_into, source, halves[(number + 1) % 2][: sizes[number + 1]])
+        yield halves[number % 2][:size]
 
 
 def _read_into(source: BinaryIO, piece: memoryview) -> None:

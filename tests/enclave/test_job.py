@@ -16,7 +16,7 @@ import pytest
 from goldengrain.chaincode.protocol import digests, sealing, stream
 from goldengrain.chaincode.protocol.policy import TrustBundle
 from goldengrain.chaincode.protocol.report import Outcome, Report
-from goldengrain.enclave import errors, runner
+from goldengrain.enclave import errors, runner, warm_up
 from goldengrain.enclave.dataset import pack
 from goldengrain.enclave.evaluate import evaluate
 from goldengrain.enclave.job import Bench, SignedReport
@@ -113,6 +113,28 @@ async def _killed(workers: Runner, number: int) -> None:
 async def test_waiting_worker_that_died_is_replaced(number: int, bench: Bench, forge: Forge, deal: Deal) -> None:
     await _killed(bench.runner, number)
     assert (await run(bench, forge, deal)).result.outcome is Outcome.PASS
+
+
+class _Closing(runner.ArrayFeed):
+    """Inputs whose reading closes the runner."""
+
+    workers: Runner
+    loop: asyncio.AbstractEventLoop
+
+    def read(self, forward: runner.Forward) -> None:
+        asyncio.run_coroutine_threadsafe(self.workers.close(), self.loop).result()
+        super().read(forward)
+
+
+async def test_a_runner_closed_during_a_job_waits_for_the_worker() -> None:
+    feed = _Closing(np.ones((3, 1), np.float32))
+    async with Runner() as workers:
+        (spare,) = workers._spares
+        feed.workers, feed.loop = workers, asyncio.get_running_loop()
+        model = runner.BytesSource(warm_up.tiny_model())
+        await asyncio.to_thread(workers.feed, model, warm_up.INTERFACE, warm_up.LIMITS, feed)
+    assert feed.outputs.tolist() == [[1.0]] * 3
+    assert spare._process.returncode is not None
 
 
 def _stand_in(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
