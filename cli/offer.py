@@ -134,7 +134,10 @@ async def show(context: click.Context, offer: str) -> None:
 @click.option("--for", "states", multiple=True, type=click.Choice([str(one) for one in OfferState]), help="Repeatable.")
 @click.option("--timeout", type=DURATION, default="5m", show_default=True, help="Give up after so long, by real time.")
 async def wait(context: click.Context, offer: str, states: tuple[str, ...], timeout: int) -> None:  # noqa: ASYNC109
-    """Wait until an offer is in one of the states (default: until it is decided one way or the other)."""
+    """Wait until an offer is in one of the states (default: until it is decided one way or the other).
+
+    An offer that can't come to any of them any more, such as a declined one to locked, ends the wait at once.
+    """
     wanted = [OfferState(one) for one in states] or DECIDED
     async with market_session(context) as opened:
         identifier = await opened.offer_id(offer)

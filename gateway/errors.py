@@ -39,6 +39,7 @@
         │   └── PccsStale            PCCS_STALE             it gives nothing newer than what is about to run out
         └── MarketClientError        MARKET_CLIENT
             ├── InsufficientCoins    INSUFFICIENT_COINS
+            ├── WaitInVain           WAIT_IN_VAIN           what is waited for can't come about any more
             └── WaitTimeout          WAIT_TIMEOUT
 
 Errors of gRPC are translated here and nowhere else; the original is the ``__cause__``.
@@ -320,6 +321,12 @@ class InsufficientCoins(MarketClientError):
     """The account's coins do not add up to the amount."""
 
     code = "INSUFFICIENT_COINS"
+
+
+class WaitInVain(MarketClientError):
+    """What was waited for can't come about any more."""
+
+    code = "WAIT_IN_VAIN"
 
 
 class WaitTimeout(MarketClientError):

@@ -85,7 +85,7 @@ class OfferHandle:
         states: Collection[OfferState] = DECIDED,
         timeout: float = 60.0,  # noqa: ASYNC109 - the error names what was waited for
     ) -> OfferView:
-        """Wait until it is in one of the states (default: until it is decided). Raises WaitTimeout."""
+        """Wait until it is in one of the states (default: until it is decided). Raises WaitInVain, WaitTimeout."""
         return await self.offers.wait(self.id, states, timeout)
 
     async def withdraw(self) -> Committed:

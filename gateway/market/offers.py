@@ -174,7 +174,8 @@ class Offers:
         """Wait until an offer is in one of the states (default: until it is decided one way or the other).
 
         Looks at the ledger whenever the contract announces something about the offer. An offer that is not there yet
-        is waited for too. Raises WaitTimeout after ``timeout`` seconds.
+        is waited for too. Raises WaitInVain as soon as the offer can come to none of them any more, WaitTimeout after
+        ``timeout`` seconds.
         """
         return await wait_for_state(self._caller, partial(self._look, offer), offer, states, timeout)
 

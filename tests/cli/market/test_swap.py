@@ -168,6 +168,9 @@ def test_a_withdrawn_offer_spends_its_attempt_and_a_shut_task_takes_no_more(
     first = market("model", "seal", models["tree"], "--task", task, "--as", DEVELOPER)
     market("offer", "submit", first["offer"], "--as", DEVELOPER)
     assert market("offer", "withdraw", first["offer"], "--as", DEVELOPER)["state"] == "withdrawn"
+    vain = market.attempt("offer", "wait", first["offer"], "--for", "locked")
+    assert (vain.code, vain.error, vain.out) == (1, "WAIT_IN_VAIN", "")
+    assert "is withdrawn and can't become locked any more" in vain.err
     second = market("model", "seal", models["tree"], "--task", task, "--as", DEVELOPER)
     assert (first["attempt"], second["attempt"]) == (1, 2)
     market("task", "shut", task, "--as", PROVIDER)

@@ -21,12 +21,13 @@ from goldengrain.chaincode.protocol.errors import (
 from goldengrain.chaincode.protocol.queries import GetOffer, GetPolicy
 from goldengrain.chaincode.protocol.tables import OfferState
 from goldengrain.gateway.checkpoint import Checkpointer
-from goldengrain.gateway.errors import EndorseError, MarketClientError, WaitTimeout
+from goldengrain.gateway.errors import EndorseError, MarketClientError, WaitInVain, WaitTimeout
 from goldengrain.gateway.events import ChaincodeEvent
 from goldengrain.gateway.market.announcements import Announcement, EventUnreadable
 from goldengrain.gateway.market.calls import with_some_of
 from goldengrain.gateway.market.sync import Market
 from goldengrain.gateway.market.views import OfferView, read
+from goldengrain.gateway.market.waiting import ahead
 from goldengrain.gateway.sync import Gateway
 from tests.gateway.market.conftest import FUNDS, Stage
 from tests.gateway.server_double import Fault
@@ -81,6 +82,42 @@ async def test_waiting_for_a_state_that_comes_by_an_event(stage: Stage) -> None:
 async def test_waiting_ends_with_what_was_seen(stage: Stage) -> None:
     with pytest.raises(WaitTimeout, match=r"is not there after 0\.1 s, not locked or settled"):
         await stage.provider.offers.wait(bytes(32), {OfferState.LOCKED, OfferState.SETTLED}, timeout=0.1)
+
+
+BENCHMARKED = {"stored", "claimed", "declined", "failed", "leading", "outbid", "displaced", "locked", "void"}
+AHEAD = {
+    "offered": BENCHMARKED | {"withdrawn", "expired", "settled", "forfeited"},
+    "stored": BENCHMARKED | {"expired", "settled", "forfeited"},
+    "claimed": BENCHMARKED | {"expired", "settled", "forfeited"},
+    "leading": {"displaced", "locked", "settled", "forfeited"},
+    "locked": {"settled", "forfeited"},
+}
+"""Section 6: what an offer can come to from a state; from any other, nothing."""
+
+
+@pytest.mark.parametrize("state", OfferState)
+def test_what_an_offer_can_still_come_to(state: OfferState) -> None:
+    assert ahead(state) == AHEAD.get(state, set())
+
+
+async def test_waiting_ends_at_once_when_the_offer_can_get_there_no_more(stage: Stage) -> None:
+    task = (await stage.provider.tasks.open(stage.opening())).id
+    offer = (await stage.developer.offers.submit(stage.offering(task, stage.developer))).id
+    waiting = asyncio.ensure_future(stage.provider.offers.wait(offer, {OfferState.LOCKED}, timeout=60))
+    await stage.server.called("ChaincodeEvents")
+    assert not waiting.done()
+    await stage.developer.offers.withdraw(offer)
+    with pytest.raises(WaitInVain, match=r"is withdrawn and can't become locked any more; .* `goldengrain model seal`"):
+        await asyncio.wait_for(waiting, 1)
+    with pytest.raises(WaitInVain, match="is withdrawn and can't become locked or settled any more"):
+        await stage.provider.offer(offer).wait({OfferState.LOCKED, OfferState.SETTLED}, timeout=5)
+
+
+async def test_waiting_for_what_is_past_names_what_may_still_come(stage: Stage) -> None:
+    offer = await stage.stored_offer()
+    await stage.operator.offers.claim(offer, stage.enclaves[0], 600)
+    with pytest.raises(WaitInVain, match=r"is claimed and can't become offered any more; it may still become claimed"):
+        await stage.provider.offers.wait(offer, {OfferState.OFFERED}, timeout=5)
 
 
 async def test_waiting_goes_on_when_the_event_stream_breaks(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
