@@ -108,8 +108,10 @@ def _load(home: Home) -> dict[str, str]:
     path = home.path / _FILE
     try:
         found = json.loads(path.read_bytes())
-        return {str(msp_id): str(url) for msp_id, url in found.items()}
+        if not isinstance(found, dict) or not all(isinstance(url, str) for url in found.values()):
+            raise ValueError("it is to hold a URL by MSP id")
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FileRefused(f"{path} is damaged ({error}); delete it and use `goldengrain store use` again") from error
+    return found

@@ -28,6 +28,7 @@
         │   ├── BlobCorrupt          BLOB_CORRUPT           bytes of another digest than their name
         │   ├── BlobTooLarge         BLOB_TOO_LARGE
         │   ├── StoreUnreachable     STORE_UNREACHABLE      no answer, or the connection was cut: try again
+        │   ├── StoreAnswerMalformed STORE_ANSWER_MALFORMED what the store answers is no answer: ask another one
         │   ├── StoreRefused         STORE_REFUSED          the caller's organisation or role may not do this
         │   ├── QuotaExceeded        QUOTA_EXCEEDED         the organisation's share of the store is full
         │   └── UploadBusy           UPLOAD_BUSY            the same upload is under way elsewhere
@@ -291,6 +292,12 @@ class StoreUnreachable(StoreError):
     """The store gives no answer, or the connection was cut and could not be made again."""
 
     code = "STORE_UNREACHABLE"
+
+
+class StoreAnswerMalformed(StoreError):
+    """The store answers what no store of its kind answers."""
+
+    code = "STORE_ANSWER_MALFORMED"
 
 
 class StoreRefused(StoreError):

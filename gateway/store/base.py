@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, BinaryIO, Protocol
 
-from goldengrain.gateway.errors import BlobCorrupt, BlobTooLarge, StoreError
+from goldengrain.gateway.errors import BlobCorrupt, BlobTooLarge, StoreAnswerMalformed, StoreError
 
 CHUNK = 1 << 20  # bytes
 NAME = re.compile(r"[0-9a-f]{64}")
@@ -206,6 +206,24 @@ def digest_of(digest: Digest) -> bytes:
     if isinstance(digest, str) and NAME.fullmatch(digest):
         return bytes.fromhex(digest)
     raise StoreError(f"{digest!r} is not a SHA-256: 32 bytes, or 64 lowercase hex digits")
+
+
+def in_order(entries: Iterable[Entry], store: str) -> Iterator[Entry]:
+    """Yield what a store lists. Raises StoreAnswerMalformed for what isn't in order: a listing has to have an end."""
+    before = b""
+    for one in entries:
+        if len(one.digest) != 32 or one.digest <= before or one.size < 0 or one.stored < 0:
+            raise malformed(store, f"the listing has {one.digest.hex()[:64]!r} with {one.size} bytes of {one.stored} s")
+        before = one.digest
+        yield one
+
+
+def malformed(store: str, why: object) -> StoreAnswerMalformed:
+    """Return the error that says that a store's answer is none, and what to do."""
+    return StoreAnswerMalformed(
+        f"{store} answers what no content store answers ({why}); is this its address? If so, tell its keeper, "
+        "and use another organisation's store"
+    )
 
 
 def require_size(digest: bytes, size: int, max_size: int | None) -> None:

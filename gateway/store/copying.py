@@ -1,7 +1,7 @@
 """Copies between stores: what one organisation lacks, from whoever has it.
 
-Everything is verified on its way. A source that lacks a blob, cannot be reached or holds it damaged is passed over for
-the next one.
+Everything is verified on its way. A source that lacks a blob, cannot be reached, answers what is no answer or holds it
+damaged is passed over for the next one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from goldengrain.gateway.errors import BlobCorrupt, BlobNotFound, StoreError, StoreUnreachable
+from goldengrain.gateway.errors import BlobCorrupt, BlobNotFound, StoreAnswerMalformed, StoreError, StoreUnreachable
 from goldengrain.gateway.store.base import Blob, ContentStore, Progress, counted
 
 
@@ -57,6 +57,6 @@ def _first_good(
             return copy(source, target, digest, progress)
         except BlobNotFound:
             continue
-        except (BlobCorrupt, StoreUnreachable) as error:
+        except (BlobCorrupt, StoreAnswerMalformed, StoreUnreachable) as error:
             failure = error
     raise failure

@@ -29,6 +29,8 @@ from goldengrain.gateway.store.base import (
     chunks_of,
     digest_of,
     hash_chunks,
+    in_order,
+    malformed,
     require_size,
     write_hashed,
 )
@@ -121,7 +123,10 @@ class RemoteStore(ContentStore):
         self._asked(self._remove, pb.RemoveRequest(digest=digest_of(digest)))
 
     def entries(self) -> Iterator[Entry]:
-        """Yield what is in the store, in the order of digests."""
+        """Yield what is in the store, in the order of digests. Raises StoreAnswerMalformed for a listing in none."""
+        return in_order(self._listed(), f"the store at {self.address}")
+
+    def _listed(self) -> Iterator[Entry]:
         after = b""
         while page := self._asked(self._list, pb.ListRequest(after=after, limit=MAX_PAGE)).entries:
             for one in page:
@@ -151,6 +156,8 @@ class RemoteStore(ContentStore):
             stat = self._asked(self._stat, pb.StatRequest(digest=blob.digest))
             if stat.held:
                 return
+            if stat.received > blob.size:
+                raise malformed(f"the store at {self.address}", f"it has {stat.received} of {blob.size} bytes")
             if stat.received > furthest:
                 patience.reward()
             furthest = max(furthest, stat.received)
@@ -174,6 +181,7 @@ class _Stream:
         self._call = call
         self._address = address
         self._left = b""
+        self._begun = False
 
     def read(self, size: int, /) -> bytes:
         while not self._left:
@@ -183,7 +191,9 @@ class _Stream:
                 raise error_of(error, self._address) from error
             if message is None:
                 return b""
-            self._left = message.chunk
+            if self._begun and not message.chunk:
+                raise malformed(f"the store at {self._address}", "a part of a blob without bytes")
+            self._begun, self._left = True, message.chunk
         chunk, self._left = self._left[:size], self._left[size:]
         return chunk
 

@@ -23,14 +23,20 @@ from goldengrain.gateway.store.base import (
     Entry,
     VerifiedReader,
     digest_of,
+    in_order,
+    malformed,
     require_size,
     write_hashed,
 )
-from goldengrain.gateway.store.resuming import Resuming
+from goldengrain.gateway.store.resuming import Patience, Resuming
 
 _IN_MEMORY = 8 << 20  # bytes of a blob on its way before it goes to a temporary file
+_IDLE_PAGES = 1000
+"""Pages of a listing in a row that may have no blob."""
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 _REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+_UNREADABLE = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError)
+"""What botocore raises where headers or XML are wrong: it reads them as if they could not be."""
 T = TypeVar("T")
 
 
@@ -38,10 +44,17 @@ class S3Store(ContentStore):
     """A store in a bucket. ``client`` is a boto3 client for S3, made from ``endpoint`` and ``region`` without one."""
 
     def __init__(
-        self, bucket: str, prefix: str = "", endpoint: str | None = None, region: str | None = None, client: Any = None
+        self,
+        bucket: str,
+        prefix: str = "",
+        endpoint: str | None = None,
+        region: str | None = None,
+        client: Any = None,
+        patience: Callable[[], Patience] = Patience,
     ) -> None:
         self.bucket = bucket
         self.prefix = prefix
+        self._patience = patience
         self._client = client or _client(endpoint, region)
 
     def put(self, chunks: Iterable[bytes], expected: Digest | None = None, max_size: int | None = None) -> Blob:
@@ -57,13 +70,14 @@ class S3Store(ContentStore):
         wanted = digest_of(digest)
         size = self.size(wanted)
         require_size(wanted, size, max_size)
-        return VerifiedReader(Resuming(lambda offset: self._open_at(wanted, offset), size), wanted, size)
+        source = Resuming(lambda offset: self._open_at(wanted, offset), size, self._patience())
+        return VerifiedReader(source, wanted, size)
 
     def size(self, digest: Digest) -> int:
         """Return a blob's size in bytes. Raises BlobNotFound."""
         wanted = digest_of(digest)
-        head = _asked(lambda: self._client.head_object(Bucket=self.bucket, Key=self._key(wanted)), wanted)
-        return int(head["ContentLength"])
+        ask = self._client.head_object
+        return _asked(lambda: _count(ask(Bucket=self.bucket, Key=self._key(wanted))["ContentLength"]), wanted)
 
     def has(self, digest: Digest) -> bool:
         """Whether there is a blob of that name (its bytes are checked when they are read)."""
@@ -80,13 +94,32 @@ class S3Store(ContentStore):
         _asked(lambda: self._client.delete_object(Bucket=self.bucket, Key=self._key(wanted)), wanted)
 
     def entries(self) -> Iterator[Entry]:
-        """Yield what is in the store, in the order of digests."""
-        pages = iter(self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix))
-        while (page := _asked(lambda: next(pages, None))) is not None:
-            for found in page.get("Contents", ()):
-                name = found["Key"].removeprefix(self.prefix)
-                if NAME.fullmatch(name):
-                    yield Entry(bytes.fromhex(name), int(found["Size"]), int(found["LastModified"].timestamp()))
+        """Yield what is in the store, in the order of digests. Raises StoreAnswerMalformed for a listing in none."""
+        return in_order(self._listed(), "the service")
+
+    def _listed(self) -> Iterator[Entry]:
+        pages, idle = iter(self._client.get_paginator("list_objects_v2").paginate(**self._place)), 0
+        while (page := _asked(lambda: self._page(next(pages, None)))) is not None:
+            idle = 0 if page else idle + 1
+            if idle > _IDLE_PAGES:
+                raise malformed("the service", f"{idle} pages of a listing without a blob")
+            yield from page
+
+    @property
+    def _place(self) -> dict[str, str]:
+        return {"Bucket": self.bucket, "Prefix": self.prefix}
+
+    def _page(self, page: Any) -> list[Entry] | None:
+        if page is None:
+            return None
+        if "Name" not in page:
+            raise ValueError("a listing of no bucket")
+        named = ((found["Key"].removeprefix(self.prefix), found) for found in page.get("Contents", ()))
+        return [
+            Entry(bytes.fromhex(name), _count(found["Size"]), int(found["LastModified"].timestamp()))
+            for name, found in named
+            if NAME.fullmatch(name)
+        ]
 
     def _open_at(self, digest: bytes, offset: int) -> _Body:
         found = _asked(
@@ -111,18 +144,30 @@ class _Body:
         self._body.close()
 
 
+def _count(found: int) -> int:
+    if found < 0:
+        raise ValueError(f"a size of {found} bytes")
+    return found
+
+
 def _client(endpoint: str | None, region: str | None) -> Any:
     try:
         import boto3
     except ImportError as error:
         raise StoreError("stores on S3 need an extra: pip install 'goldengrain[s3]'") from error
-    return boto3.client("s3", endpoint_url=endpoint, region_name=region)
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        return boto3.client("s3", endpoint_url=endpoint, region_name=region)
+    except (BotoCoreError, ValueError) as error:
+        raise StoreError(f"no such service: {error}; s3://BUCKET/PREFIX?endpoint=URL&region=NAME") from error
 
 
 def _asked(ask: Callable[[], T], digest: bytes = b"") -> T:
     """Ask the service and translate what it or the way to it says."""
     from boto3.exceptions import S3UploadFailedError
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
     from urllib3.exceptions import HTTPError
 
     try:
@@ -138,3 +183,5 @@ def _asked(ask: Callable[[], T], digest: bytes = b"") -> T:
         raise StoreError(f"the upload failed: {error}") from error
     except (BotoCoreError, HTTPError, OSError) as error:
         raise StoreUnreachable(f"the service cannot be reached or broke off: {error}") from error
+    except (ResponseParserError, *_UNREADABLE) as error:
+        raise malformed("the service", f"{type(error).__name__}: {error}") from error

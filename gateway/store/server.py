@@ -160,6 +160,8 @@ class _Service:
     def _get(self, request: pb.GetRequest, caller: Member) -> Iterator[pb.GetResponse]:
         digest = digest_of(request.digest)
         size = self._store.size(digest)
+        if request.offset > size:
+            raise StoreError(f"blob {digest.hex()} has {size} bytes, none from {request.offset} on; ask from 0 on")
         yield pb.GetResponse(size=size)
         with self._store.open_unverified(digest, request.offset) as file:
             while chunk := file.read(CHUNK):

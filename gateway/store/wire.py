@@ -44,10 +44,11 @@ def error_of(error: grpc.RpcError, address: str) -> StoreError:
     """Return what the server said, or that it said nothing."""
     call: Any = error  # what a call raises is the call itself, which the stubs don't say
     code: grpc.StatusCode = call.code()
+    details = call.details() or code.name
     kind = _BY_CODE.get(dict(call.trailing_metadata() or ()).get(CODE_KEY, ""))
     if kind is not None:
-        return kind(call.details(), grpc_code=code)
+        return kind(details, grpc_code=code)
     if code in _CUT:
         hint = "is it up, and does your organisation belong to its channel?"
-        return StoreUnreachable(f"no answer from the store at {address}; {hint} [{call.details()}]", grpc_code=code)
-    return StoreError(f"the store at {address} failed: {code.name} {call.details()}", grpc_code=code)
+        return StoreUnreachable(f"no answer from the store at {address}; {hint} [{details}]", grpc_code=code)
+    return StoreError(f"the store at {address} failed: {code.name} {details}", grpc_code=code)

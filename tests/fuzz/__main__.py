@@ -16,6 +16,7 @@ INSTRUMENTED = [
     "goldengrain.gateway",
     "goldengrain.network",
     "goldengrain.cli.enclave_config",
+    "goldengrain.cli.stores",
 ]
 
 

@@ -27,6 +27,7 @@ from tests.chaincode.market import determinism
 from tests.fuzz.attestation import attestation
 from tests.fuzz.changing import Source, changed
 from tests.fuzz.documents import documents
+from tests.fuzz.stores import stores
 
 RECORDS: tuple[type[Record], ...] = (
     Policy, Task, Order, EnvelopeDigest, Claim, Ticket, JobTicketPayload, *commands.COMMANDS.values(),
@@ -217,4 +218,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "files": files,
     "attestation": attestation,
     "documents": documents,
+    "stores": stores,
 }
