@@ -178,11 +178,13 @@ class NativeNetwork:
         self.state = None
 
     async def stop_node(self, name: str, *, kill: bool = False) -> None:
-        """Stop one node, such as `peer0.org1.example.com`; with `kill` by SIGKILL, as a crash would."""
+        """Stop one node, such as `peer0.org1.example.com`, if it runs; with `kill` by SIGKILL, as a crash would."""
         await asyncio.to_thread(partial(self._runner.stop, [self._nodes[name]], kill=kill))
 
     async def start_node(self, name: str, config_blocks: Mapping[str, bytes] | None = None) -> None:
         """Start a node that is new or was stopped, and wait until it answers, has joined, and there is a leader.
+
+        One that runs already goes on as it is.
 
         Args:
             name: its host name.
@@ -215,12 +217,15 @@ class NativeNetwork:
                 await _all_or_first_error(self._joins(name))
 
     def _spawn(self, name: str) -> None:
-        """Start a node's process beside those that run."""
+        """Start a node's process beside those that run, unless it is one of them."""
+        node = self._nodes[name]
+        if self._runner.is_alive(node):
+            return
         with NetworkLock(self.home.lock_file) as lock:
             lock.share()
             self._runner = self._make_runner(lock.descriptor)
             try:
-                self._start(self._nodes[name])
+                self._start(node)
             finally:
                 self._runner = self._make_runner()
 

@@ -70,22 +70,36 @@ def is_locked(path: Path) -> bool:
 
 def start_time(pid: int) -> int:
     """When a process started, in clock ticks since boot; 0 if there is none (or no /proc)."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields else 0
+
+
+def _stat(pid: int) -> list[str]:
+    """What /proc says of a process behind its name, its state first (proc(5)); nothing if there is none."""
     try:
-        stat = (_PROC / str(pid) / "stat").read_text()
+        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return 0
-    return int(stat.rpartition(")")[2].split()[19])
+        return []
+
+
+def _has_ended(fields: list[str]) -> bool:
+    """Whether a process is a zombie without other threads: these may still hold its files, ports and locks."""
+    return fields[0] in "ZX" and int(fields[17]) <= 1
 
 
 def is_same_process(pid: int, started: int) -> bool:
-    """Whether process `pid` runs and is the one that started then; a start time of 0 is not compared."""
+    """Whether process `pid` runs and is the one that started then; a start time of 0 is not compared.
+
+    One that has ended, all its threads, doesn't run, though its parent (perhaps not this process) has yet to look.
+    """
     if pid <= 0:
         return False
     child = _children.get(pid)
     if child is not None and child.poll() is not None:
         return False
     if (_PROC / "self").exists():
-        return start_time(pid) == started if started else start_time(pid) != 0
+        fields = _stat(pid)
+        return bool(fields) and not _has_ended(fields) and started in (0, int(fields[19]))
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -167,7 +167,7 @@ class EmbeddedNetwork:
             await peer.stop()
 
     async def start_node(self, host: str) -> None:
-        """Start a stopped node again, on its old port.
+        """Start a stopped node again, on its old port; one that runs already goes on as it is.
 
         Raises:
             NetworkNotRunning: there is no such node.

@@ -386,6 +386,25 @@ async def test_a_network_outlives_who_started_it_and_is_stopped_by_its_folder(
     assert not await asyncio.to_thread(down, home)
 
 
+async def test_a_node_that_runs_is_not_started_again(
+    programs: Programs, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_genesis(home, home.load_topology())
+    network = NativeNetwork(home, None, programs())
+    monkeypatch.setattr(network, "_joins", lambda *_: [])
+    monkeypatch.setattr(network, "_await_leader", lambda: asyncio.sleep(0))
+    name = "peer0.org1.example.com"
+    async with network:
+        record = home.nodes / name / "process.json"
+        first = record.read_bytes()
+        await network.start_node(name)
+        assert record.read_bytes() == first
+        await network.stop_node(name)
+        await network.stop_node(name)
+        await network.start_node(name)
+        assert record.read_bytes() != first
+
+
 async def test_a_node_of_no_network_here_cannot_be_restarted(
     programs: Programs, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -435,6 +454,9 @@ async def test_a_real_network_comes_up_deploys_loses_nodes_and_comes_up_again(tm
         await network.stop_node("peer1.org2.example.com", kill=True)
         await network.start_node("orderer2.example.com")
         await network.start_node("peer1.org2.example.com")
+        running = {node.name: (node.folder / "process.json").read_bytes() for node in run_nodes(home)}
+        await asyncio.gather(*(network.start_node(name) for name in running))
+        assert running == {node.name: (node.folder / "process.json").read_bytes() for node in run_nodes(home)}
         assert (await deploy(home, "cc", "2", "127.0.0.1:9999")).sequence == 2
         status = await query_status(home)
         assert status.running

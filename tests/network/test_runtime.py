@@ -196,6 +196,36 @@ def test_a_stale_file_never_stops_somebody_elses_process(folder: Home, topology:
         innocent.kill()
 
 
+def _until_zombie(pid: int) -> None:
+    deadline = time.monotonic() + 5
+    while "State:\tZ" not in Path(f"/proc/{pid}/status").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_process_that_has_ended_does_not_run_though_its_parent_has_not_looked() -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        started = start_time(process.pid)
+        assert is_same_process(process.pid, started)
+        assert not is_same_process(process.pid, started + 1)
+        os.kill(process.pid, signal.SIGKILL)
+        _until_zombie(process.pid)
+        assert not is_same_process(process.pid, started)
+        assert not is_same_process(process.pid, 0)
+
+
+def test_a_process_runs_as_long_as_any_thread_of_it_does() -> None:
+    """Its first thread has ended, which makes it a zombie; the other one still holds files, ports and locks."""
+    code = (
+        "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(60,)).start(); "
+        "ctypes.CDLL(None).pthread_exit(None)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        _until_zombie(process.pid)
+        assert is_same_process(process.pid, start_time(process.pid))
+        os.kill(process.pid, signal.SIGKILL)
+
+
 @pytest.mark.usefixtures("stand_in")
 def test_a_half_created_folder_is_made_anew(folder: Home) -> None:
     folder.organizations.mkdir(parents=True)
