@@ -217,7 +217,7 @@ def test_a_process_that_has_ended_does_not_run_though_its_parent_has_not_looked(
 def test_a_process_runs_as_long_as_any_thread_of_it_does() -> None:
     """Its first thread has ended, which makes it a zombie; the other one still holds files, ports and locks."""
     code = (
-        "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(60,)).start(); "
+        "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(5,)).start(); "
         "ctypes.CDLL(None).pthread_exit(None)"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as process:
