@@ -21,6 +21,7 @@ from collections.abc import Callable
 
 from goldengrain.wire.call_connection import KEEPALIVE_TIMEOUT_S, CallConnection, Target
 from goldengrain.wire.connection import KEEPALIVE_S
+from goldengrain.wire.dialing import dial
 from goldengrain.wire.errors import CallFailed, Status
 
 CONNECT_S = 10.0
@@ -113,14 +114,13 @@ class Caller:
     async def _connect(self) -> CallConnection | CallFailed:
         loop = asyncio.get_running_loop()
         try:
+            context = self._tls()
             async with asyncio.timeout(CONNECT_S):
                 transport, connection = await loop.create_connection(
                     lambda: CallConnection(self._target, self._keepalive_s),
-                    self._host,
-                    self._port,
-                    ssl=self._tls(),
-                    server_hostname=self._server_name if self._make_context else None,
-                    happy_eyeballs_delay=0.25,
+                    sock=await dial(self._host, self._port),
+                    ssl=context,
+                    server_hostname=self._server_name if context else None,
                 )
         except (OSError, ValueError) as error:
             reason = f"no answer within {CONNECT_S:.0f} s" if isinstance(error, TimeoutError) else error

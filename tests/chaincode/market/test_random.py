@@ -76,8 +76,6 @@ def test_no_sequence_of_commands_makes_loses_or_strands_money(sequence: list[Ste
 
 @pytest.mark.check
 @pytest.mark.timeout(1_500)
-# Hypothesis collects garbage here: what another test of this process has left is not this test's matter.
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning")
 def test_thousands_of_games_reach_every_accepting_cell_and_nobody_gets_more_or_less_than_the_tables_say() -> None:
     tally = Tally()
 
