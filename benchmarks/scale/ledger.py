@@ -33,7 +33,9 @@ from goldengrain.chaincode.shim import ChaincodeStub
 from goldengrain.chaincode.shim.exchange import Exchange, PeerOffers
 from goldengrain.chaincode.shim.execution import execute
 from goldengrain.network.embedded import blocks, rwset
-from goldengrain.network.embedded.ledger import ChannelLedger, Commit, CommittedTransaction, Snapshot
+from goldengrain.network.embedded.chain import Chain
+from goldengrain.network.embedded.commits import Commit, CommittedTransaction
+from goldengrain.network.embedded.ledger import ChannelLedger
 from goldengrain.network.embedded.mvcc import StateValidator
 from goldengrain.network.embedded.simulator import TxSimulator
 from goldengrain.network.embedded.state import BlockUpdates, PublicWrite, StateKey, Version, VersionedValue
@@ -125,9 +127,7 @@ class SimulatedLedger:
         self.now = now
         self.calls: list[Call] = []
         self._store = _CountingStore.open(path)
-        height = self._store.height()
-        newest = common_pb2.Block.FromString(self._store.block(height - 1) or b"")
-        self._ledger = ChannelLedger(self._store, CHANNEL, height, newest)
+        self._ledger = ChannelLedger(self._store, Chain.open(self._store))
         self._chaincode = _Attended()
         self._runner = asyncio.Runner()
         self._sent = 0
@@ -173,7 +173,7 @@ class SimulatedLedger:
         return Committed(tx_id, timestamp, payload, None, (), (), 0)
 
     def _forget(self) -> None:
-        self._ledger.forget_cached()
+        self._ledger.state.forget_cached()
         parsed_records._remembered.cache_clear()  # noqa: SLF001 - nothing but a measurement needs this
         self._store.rows, self._store.seconds = 0, 0.0
 
@@ -200,10 +200,10 @@ class SimulatedLedger:
             simulator.done()
 
     async def _commit(self, tx_id: str, results: bytes, rwsets: list[rwset.NamespaceRwSet]) -> int:
-        number = self._ledger.height
+        number = self._ledger.chain.height
         before = self._ledger.snapshot()
         try:
-            validator = StateValidator(_State(before))
+            validator = StateValidator(before)
             if validator.check(rwsets) != transaction_pb2.VALID:
                 raise RuntimeError("a transaction that nobody competes with conflicts")
             validator.apply(rwsets, Version(number, 0))
@@ -212,22 +212,9 @@ class SimulatedLedger:
         written = [PublicWrite(0, key.namespace, key.key) for key in validator.updates]
         updates = BlockUpdates(state=validator.updates, history=written)
         transaction = CommittedTransaction(tx_id, 0, common_pb2.ENDORSER_TRANSACTION, transaction_pb2.VALID)
-        block = blocks.make_block(number, self._ledger.last_hash, [results])
+        block = blocks.make_block(number, self._ledger.chain.last_hash, [results])
         await self._ledger.commit(Commit(block, (transaction,), updates))
         return number
-
-
-@dataclass(frozen=True)
-class _State:
-    """A snapshot as `mvcc` reads it."""
-
-    snapshot: Snapshot
-
-    def get(self, key: StateKey) -> VersionedValue | None:
-        return self.snapshot.get(key)
-
-    def range(self, namespace: str, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, VersionedValue]]:
-        return self.snapshot.range(namespace, start, end)
 
 
 @dataclass(frozen=True)
@@ -235,13 +222,13 @@ class _View(Mapping[str, bytes]):
     ledger: ChannelLedger
 
     def __getitem__(self, name: str) -> bytes:
-        found = self.ledger.get_state(CONTRACT, name)
+        found = self.ledger.state.get_public(CONTRACT, name)
         if found is None:
             raise KeyError(name)
         return found.value
 
     def __iter__(self) -> Iterator[str]:
-        return (key.decode() for key, _ in self.ledger.range_at(self.ledger.height, CONTRACT, b"", None))
+        return (key.decode() for key, _ in self.ledger.state.range(CONTRACT, b"", None))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -27,11 +27,12 @@ from fabric_protos.peer import transaction_pb2
 from google.protobuf.message import DecodeError
 
 from goldengrain.network.embedded import blocks as block_tools
+from goldengrain.network.embedded.commits import Commit, CommittedBlock, CommittedTransaction
 from goldengrain.network.embedded.config import ChannelConfig, is_config_block
 from goldengrain.network.embedded.config_update import check_config_transaction
 from goldengrain.network.embedded.definitions import ChaincodeDefinitions
 from goldengrain.network.embedded.errors import ConfigError, LedgerCorruptError
-from goldengrain.network.embedded.ledger import ChannelLedger, Commit, CommittedBlock, CommittedTransaction
+from goldengrain.network.embedded.ledger import ChannelLedger
 from goldengrain.network.embedded.mvcc import commit_hash
 from goldengrain.network.embedded.policies import SignedData
 from goldengrain.network.embedded.rwset import CollectionRwSet
@@ -58,7 +59,7 @@ class Channel:
 
     def __init__(self, ledger: ChannelLedger, config: ChannelConfig) -> None:
         self.ledger = ledger
-        self.definitions = ChaincodeDefinitions(ledger)
+        self.definitions = ChaincodeDefinitions(ledger.state)
         self._config = config
         self._validator = BlockValidator(ledger, self.definitions, check_config_transaction)
         self._committing = asyncio.Lock()
@@ -103,7 +104,7 @@ class Channel:
     @property
     def height(self) -> int:
         """The number of committed blocks."""
-        return self.ledger.height
+        return self.ledger.chain.height
 
     def check_policy(self, path: str, signed: Sequence[SignedData]) -> None:
         """Evaluate signatures against a channel policy; raises PolicyError with Fabric's text."""
@@ -115,7 +116,7 @@ class Channel:
 
     async def stage_private(self, tx_id: str, private: rwset_pb2.TxPvtReadWriteSet) -> None:
         """Keep a transaction's private writes until it commits; durable when this returns."""
-        await self.ledger.stage(tx_id, private.SerializeToString())
+        await self.ledger.staging.keep(tx_id, private.SerializeToString())
 
     async def validate(self, block: common_pb2.Block) -> ValidatedBlock:
         """Judge a block that follows the newest one, without committing it; nothing may commit meanwhile."""
@@ -132,7 +133,7 @@ class Channel:
     async def _commit(self, block: common_pb2.Block, ordered_through: int | None) -> CommittedBlock:
         async with self._committing:
             result = await self.validate(block)
-            previous = block_tools.commit_hash(self.ledger.newest)
+            previous = block_tools.commit_hash(self.ledger.chain.newest)
             flags = result.flags
             block_tools.set_commit_metadata(block, flags, commit_hash(flags, result.updates, previous))
             private = _PrivateEffects(self, block.header.number)
@@ -161,9 +162,9 @@ class Channel:
 
 def _config_block(ledger: ChannelLedger) -> common_pb2.Block:
     """Find the newest configuration block that was valid."""
-    number = ledger.height - 1
+    number = ledger.chain.height - 1
     while True:
-        block = ledger.block(number)
+        block = ledger.chain.block(number)
         if number == 0 or (is_config_block(block) and block_tools.transaction_flags(block) == bytes([_VALID])):
             return block
         number = min(number - 1, block_tools.last_config(block))
@@ -186,7 +187,7 @@ class _PrivateEffects:
         touched = [(e, p) for e in transaction.rwsets for p in e.collections if p.hashed.hashed_writes]
         if not touched:
             return
-        staged = dict(_clear_writes(self._channel.ledger.staged(transaction.tx_id)))
+        staged = dict(_clear_writes(self._channel.ledger.staging.of(transaction.tx_id)))
         for entry, part in touched:
             self._schedule(position, entry.namespace, part)
             secret = staged.get((entry.namespace, part.name, part.private_hash))
@@ -216,8 +217,8 @@ class _PrivateEffects:
     def block_updates(self, state: Mapping[StateKey, Update]) -> BlockUpdates:
         """Everything the block changes; a clear value stays only while its hash is the public one."""
         merged = dict(state)
-        for expiry in self._channel.ledger.expiring(self._number):
-            current = self._channel.ledger.get(expiry.key)
+        for expiry in self._channel.ledger.state.expiring(self._number):
+            current = self._channel.ledger.state.get(expiry.key)
             if expiry.key not in merged and current is not None and current.version == expiry.version:
                 merged[expiry.key] = Update(None, b"", Version(self._number, 0))
                 self._forgotten.append(expiry.key)
@@ -225,7 +226,7 @@ class _PrivateEffects:
         for key, update in merged.items():
             if not key.collection:
                 continue
-            owners = {owner: value.value for owner, value in self._channel.ledger.private_keys(key)}
+            owners = {owner: value.value for owner, value in self._channel.ledger.state.private_keys(key)}
             for owner, value in (owners | self._clear.get(key, {})).items():
                 fits = update.value is not None and hashlib.sha256(value).digest() == update.value
                 private[owner] = Update(value if fits else None, b"", update.version)

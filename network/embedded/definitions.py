@@ -15,9 +15,9 @@ from fabric_protos.peer import collection_pb2, policy_pb2
 from google.protobuf.message import DecodeError
 
 from goldengrain.network.embedded.config import ChannelConfig
-from goldengrain.network.embedded.ledger import ChannelLedger
 from goldengrain.network.embedded.lifecycle_state import LIFECYCLE, NAMESPACES, Definition, read_definition
 from goldengrain.network.embedded.state import BlockUpdates
+from goldengrain.network.embedded.world_state import WorldState
 from goldengrain.network.signature_policy import any_of
 
 __all__ = ["LIFECYCLE", "ChaincodeDefinitions", "Collection", "Definition"]
@@ -46,20 +46,20 @@ class Collection:
 class _Committed:
     """The committed public state of `_lifecycle`, as `lifecycle_state` reads it."""
 
-    def __init__(self, ledger: ChannelLedger) -> None:
-        self._ledger = ledger
+    def __init__(self, state: WorldState) -> None:
+        self._state = state
 
     def get(self, key: str) -> bytes | None:
-        value = self._ledger.get_state(LIFECYCLE, key)
+        value = self._state.get_public(LIFECYCLE, key)
         return None if value is None else value.value
 
 
 class ChaincodeDefinitions:
     """Looks definitions up; remembers them until `committed` reports a change of `_lifecycle`."""
 
-    def __init__(self, ledger: ChannelLedger) -> None:
-        self._ledger = ledger
-        self._state = _Committed(ledger)
+    def __init__(self, state: WorldState) -> None:
+        self._state = state
+        self._lifecycle = _Committed(state)
         self._known: dict[str, Definition | None] = {}
         self._collections: dict[str, dict[str, Collection]] = {}
 
@@ -67,7 +67,7 @@ class ChaincodeDefinitions:
         """Return the committed definition of a chaincode, None if there is none (`_lifecycle` has none either)."""
         if name not in self._known:
             try:
-                self._known[name] = read_definition(self._state, name)
+                self._known[name] = read_definition(self._lifecycle, name)
             except DecodeError:
                 self._known[name] = None
         return self._known[name]
@@ -76,7 +76,7 @@ class ChaincodeDefinitions:
         """All defined chaincodes, sorted."""
         start = _FIELDS.encode()
         end = start[:-1] + bytes([start[-1] + 1])
-        rows = self._ledger.range_at(self._ledger.height, LIFECYCLE, start, end)
+        rows = self._state.range(LIFECYCLE, start, end)
         return [key[len(start) :].decode() for key, _ in rows]
 
     def policy(self, config: ChannelConfig, name: str) -> bytes | None:

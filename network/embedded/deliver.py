@@ -128,13 +128,13 @@ class DeliverStream(Generic[_R]):
     async def _blocks(self, seek: _Seek) -> AsyncIterator[common_pb2.Block]:
         ledger = seek.channel.ledger
         if seek.wait:
-            async for block in ledger.blocks(seek.start, seek.stop):
+            async for block in ledger.arrivals.blocks(seek.start, seek.stop):
                 yield block
             return
         for number in range(seek.start, seek.stop + 1):
-            if number >= ledger.height:
+            if number >= ledger.chain.height:
                 raise _Refused(Status.NOT_FOUND)
-            yield ledger.block(number)
+            yield ledger.chain.block(number)
 
     def _check(self, envelope: common_pb2.Envelope) -> _Seek:
         try:
@@ -187,7 +187,7 @@ def _number(position: ab_pb2.SeekPosition, height: int) -> int:
 def _private_data(channel: Channel, msp_id: str, number: int) -> dict[int, rwset_pb2.TxPvtReadWriteSet]:
     """Collect the private writes of a block that both the client's organisation and this network still have."""
     writes: dict[tuple[int, str, str], list[kv_rwset_pb2.KVWrite]] = {}
-    for write in channel.ledger.private_writes(number):
+    for write in channel.ledger.chain.private_writes(number):
         namespace, name = write.key.namespace, write.key.collection
         collection = channel.definitions.collection(channel.config, namespace, name)
         if collection is not None and msp_id in collection.members:

@@ -181,7 +181,7 @@ class Endorser:
             raise RefusedProposal(str(error), filtered=True) from error
         if channel is None:
             return creator.msp_id
-        if channel.ledger.transaction_status(proposal.tx_id) is not None:
+        if channel.ledger.chain.transaction_status(proposal.tx_id) is not None:
             raise RefusedProposal(f"duplicate transaction found [{proposal.tx_id}]. Creator [{proposal.creator.hex()}]")
         if not self._system.has(proposal.chaincode):
             try:

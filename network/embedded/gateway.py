@@ -358,7 +358,7 @@ class Gateway:
         channel = self.authorized(status.channel_id, status.identity, request.request, request.signature)
         if not status.transaction_id:
             raise RpcError(Code.INVALID_ARGUMENT, "transaction ID should not be empty")
-        committed = await channel.ledger.wait_for_transaction(status.transaction_id)
+        committed = await channel.ledger.arrivals.wait_for_transaction(status.transaction_id)
         return gateway_pb2.CommitStatusResponse(
             result=transaction_pb2.TxValidationCode.ValueType(committed.code), block_number=committed.block_number
         )
@@ -383,7 +383,7 @@ class Gateway:
             raise RpcError(Code.INVALID_ARGUMENT, text) from error
         channel = self.authorized(wanted.channel_id, wanted.identity, request.request, request.signature)
         passed = not wanted.after_transaction_id
-        async for block in channel.ledger.blocks(_start(channel, wanted.start_position)):
+        async for block in channel.ledger.arrivals.blocks(_start(channel, wanted.start_position)):
             events = []
             for event in chaincode_events(block):
                 if not passed:

@@ -13,7 +13,7 @@ from fabric_protos.ledger.queryresult import kv_query_result_pb2
 from fabric_protos.peer import proposal_pb2, proposal_response_pb2, transaction_pb2
 
 from goldengrain.network.embedded import rwset
-from goldengrain.network.embedded.ledger import Snapshot
+from goldengrain.network.embedded.snapshot import Snapshot
 
 __all__ = ["key_history"]
 

@@ -204,7 +204,7 @@ class EmbeddedNetwork:
             channel = self._open_channel(config.channel_id, genesis)
             self._task(self.orderers[config.channel_id].start())
             self._follow(channel)
-        elif header_hash(channel.ledger.block(0).header) != header_hash(genesis.header):
+        elif header_hash(channel.ledger.chain.block(0).header) != header_hash(genesis.header):
             raise LedgerForeignError(f"channel {config.channel_id} has another genesis block")
         joining = [peer for peer in peers or self.peers if config.channel_id not in peer.channels]
         for peer in joining:
@@ -302,7 +302,7 @@ class EmbeddedNetwork:
 
     async def _follow_blocks(self, channel: Channel) -> None:
         """Look for approvals and commits of chaincodes in new blocks, and have the peers dial what they can run now."""
-        async for block in channel.ledger.blocks(channel.height):
+        async for block in channel.ledger.arrivals.blocks(channel.height):
             if any(_concerns_lifecycle(envelope) for envelope in block.data.data):
                 for peer in self.peers:
                     if peer.up:

@@ -294,8 +294,8 @@ class Orderer:
         if not envelopes:
             await ledger.dequeue([entry.sequence for entry in batch])
             return
-        block = block_tools.make_block(ledger.height, ledger.last_hash, envelopes)
-        last_config = ledger.height if batch[0].is_config else self._channel.config.block_number
+        block = block_tools.make_block(ledger.chain.height, ledger.chain.last_hash, envelopes)
+        last_config = ledger.chain.height if batch[0].is_config else self._channel.config.block_number
         self._sign(block, last_config)
         await self._channel.commit(block, ordered_through=batch[-1].sequence)
 

@@ -28,8 +28,8 @@ from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2
 from goldengrain.network.embedded.endorsement import VALIDATION_PARAMETER, key_policy
 from goldengrain.network.embedded.errors import SimulationError
 from goldengrain.network.embedded.history import key_history
-from goldengrain.network.embedded.ledger import Snapshot
 from goldengrain.network.embedded.rwset import RangeSummary, encode_version, kv_read
+from goldengrain.network.embedded.snapshot import Snapshot
 from goldengrain.network.embedded.state import (
     PrivateKey,
     StateKey,

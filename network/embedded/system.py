@@ -185,7 +185,7 @@ class SystemChaincodes:
         check_channel(channel.config, READERS, call.signed)
         if function == "GetChannelConfig":
             return _success(channel.config.config.SerializeToString())
-        return _success(channel.ledger.block_bytes(channel.config.block_number))
+        return _success(channel.ledger.chain.block_bytes(channel.config.block_number))
 
     # -- qscc --------------------------------------------------------------------------------------------------------
 
@@ -304,7 +304,7 @@ def _error(message: str) -> Response:
 
 
 def _chain_info(channel: Channel, _: bytes) -> Response:
-    newest = channel.ledger.block(channel.height - 1).header
+    newest = channel.ledger.chain.block(channel.height - 1).header
     info = ledger_pb2.BlockchainInfo(
         height=channel.height, currentBlockHash=header_hash(newest), previousBlockHash=newest.previous_hash
     )
@@ -320,12 +320,12 @@ def _block_by_number(channel: Channel, argument: bytes) -> Response:
         number = channel.height - 1
     if number >= channel.height:
         return _error(f"Failed to get block number {number}, error no such block number [{number}] in index")
-    return _success(channel.ledger.block_bytes(number))
+    return _success(channel.ledger.chain.block_bytes(number))
 
 
 def _block_by_hash(channel: Channel, argument: bytes) -> Response:
     try:
-        return _success(channel.ledger.block_by_hash(argument).SerializeToString())
+        return _success(channel.ledger.chain.block_by_hash(argument).SerializeToString())
     except BlockNotFoundError:
         text = argument.hex()
         return _error(f"Failed to get block hash {text}, error no such block hash [{text}] in index")
@@ -333,21 +333,21 @@ def _block_by_hash(channel: Channel, argument: bytes) -> Response:
 
 def _transaction_by_id(channel: Channel, argument: bytes) -> Response:
     tx_id = argument.decode(errors="replace")
-    status = channel.ledger.transaction_status(tx_id)
+    status = channel.ledger.chain.transaction_status(tx_id)
     if status is None:
         return _error(f"Failed to get transaction with id {tx_id}, error no such transaction ID [{tx_id}] in index")
     transaction = transaction_pb2.ProcessedTransaction(
-        transactionEnvelope=channel.ledger.envelope(tx_id), validationCode=status.code
+        transactionEnvelope=channel.ledger.chain.envelope(tx_id), validationCode=status.code
     )
     return _success(transaction.SerializeToString())
 
 
 def _block_by_tx_id(channel: Channel, argument: bytes) -> Response:
     tx_id = argument.decode(errors="replace")
-    status = channel.ledger.transaction_status(tx_id)
+    status = channel.ledger.chain.transaction_status(tx_id)
     if status is None:
         return _error(f"Failed to get block for txID {tx_id}, error no such transaction ID [{tx_id}] in index")
-    return _success(channel.ledger.block_bytes(status.block_number))
+    return _success(channel.ledger.chain.block_bytes(status.block_number))
 
 
 _QUERIES: dict[str, Callable[[Channel, bytes], Response]] = {

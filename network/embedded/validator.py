@@ -24,7 +24,7 @@ Steps 8 to 13 look at the state before the block.
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -45,7 +45,7 @@ from goldengrain.network.embedded.errors import ConfigError, IdentityError, Poli
 from goldengrain.network.embedded.ledger import ChannelLedger
 from goldengrain.network.embedded.mvcc import StateValidator
 from goldengrain.network.embedded.policies import SignedData
-from goldengrain.network.embedded.state import StateKey, Update, Version, VersionedValue
+from goldengrain.network.embedded.state import StateKey, Update, Version
 
 Code: TypeAlias = "transaction_pb2.TxValidationCode.ValueType"
 _PAUSE_EVERY = 8
@@ -108,7 +108,7 @@ class BlockValidator:
         Other tasks run in between; the ledger must not commit meanwhile.
         """
         number = block.header.number
-        endorsements = EndorsementValidator(self._ledger.metadata, self._definitions, config)
+        endorsements = EndorsementValidator(self._ledger.state.metadata, self._definitions, config)
         result = ValidatedBlock()
         for position, envelope in enumerate(block.data.data):
             if position % _PAUSE_EVERY == _PAUSE_EVERY - 1:
@@ -125,7 +125,7 @@ class BlockValidator:
         return result
 
     def _apply(self, number: int, transactions: Sequence[ValidatedTransaction]) -> dict[StateKey, Update]:
-        state = StateValidator(_StateBefore(self._ledger))
+        state = StateValidator(self._ledger.state)
         for position, transaction in enumerate(transactions):
             if transaction.code != transaction_pb2.VALID:
                 continue
@@ -158,7 +158,7 @@ class BlockValidator:
             raise _Refused(transaction_pb2.BAD_PROPOSAL_TXID)
         action = _decode_action(payload)
         self._check_channel(channel_header)
-        if self._ledger.transaction_status(channel_header.tx_id) is not None:
+        if self._ledger.chain.transaction_status(channel_header.tx_id) is not None:
             raise _Refused(transaction_pb2.DUPLICATE_TXID)
         out.rwsets = _validate_effects(channel_header, action, self._definitions, config, endorsements)
 
@@ -189,19 +189,6 @@ class BlockValidator:
             out.config = self._check_config(config, raw, number)
         except ConfigError as error:
             raise _Refused(transaction_pb2.INVALID_CONFIG_TRANSACTION) from error
-
-
-class _StateBefore:
-    """The ledger as `mvcc` reads it."""
-
-    def __init__(self, ledger: ChannelLedger) -> None:
-        self._ledger = ledger
-
-    def get(self, key: StateKey) -> VersionedValue | None:
-        return self._ledger.get(key)
-
-    def range(self, namespace: str, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, VersionedValue]]:
-        return self._ledger.range_at(self._ledger.height, namespace, start, end)
 
 
 @dataclass(frozen=True)

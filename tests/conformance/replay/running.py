@@ -231,7 +231,7 @@ class Player:
         if awaited:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(2):
-                    await self._world.channel.ledger.wait_for_height(height + 1)
+                    await self._world.channel.ledger.arrivals.wait_for_height(height + 1)
         return got
 
     def _expect_block(self, step: Step) -> bool:

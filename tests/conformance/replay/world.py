@@ -21,7 +21,7 @@ from fabric_protos.peer.lifecycle import lifecycle_pb2
 from goldengrain.network.creation import create
 from goldengrain.network.embedded.blocks import orderer_view
 from goldengrain.network.embedded.channel import Channel
-from goldengrain.network.embedded.ledger import CommittedBlock
+from goldengrain.network.embedded.commits import CommittedBlock
 from goldengrain.network.embedded.network import EmbeddedNetwork
 from goldengrain.network.embedded.packages import ChaincodeConnection, ChaincodePackage, parse_package
 from goldengrain.network.home import Home
@@ -248,7 +248,7 @@ def _commit_recorded_blocks(world: World) -> None:
             else:
                 world.notes.append(f"block {number} holds other transactions than the recorded one")
         committed = await original(block, ordered_through=ordered_through)
-        if number < len(blocks()) and channel.ledger.block_bytes(number) != blocks()[number].SerializeToString():
+        if number < len(blocks()) and channel.ledger.chain.block_bytes(number) != blocks()[number].SerializeToString():
             codes = [transaction_pb2.TxValidationCode.Name(one.code) for one in committed.transactions]
             world.notes.append(f"block {number} is not the recorded one once validated: {codes}")
         return committed

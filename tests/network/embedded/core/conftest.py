@@ -33,7 +33,7 @@ async def channel(consortium: Consortium, tmp_path: Path) -> AsyncIterator[Chann
     await consortium.define(channel)
     yield channel
     try:
-        blocks = [channel.ledger.block_bytes(number) for number in range(channel.height)]
+        blocks = [channel.ledger.chain.block_bytes(number) for number in range(channel.height)]
     except LedgerError:
         blocks = []  # the test itself has closed or damaged it
     await channel.close()

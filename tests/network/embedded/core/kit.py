@@ -141,7 +141,7 @@ class Consortium:
         return [transaction_pb2.TxValidationCode.Name(t.code) for t in committed.transactions]
 
     def next_block(self, channel: Channel, envelopes: Sequence[bytes]) -> common_pb2.Block:
-        block = make_block(channel.height, channel.ledger.last_hash, envelopes)
+        block = make_block(channel.height, channel.ledger.chain.last_hash, envelopes)
         sign_block(block, self.block_signer(), channel.config.block_number)
         return block
 

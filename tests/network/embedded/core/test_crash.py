@@ -51,13 +51,13 @@ async def test_killed_under_load(consortium: Consortium, channel: Channel) -> No
     orderer = Orderer(again, consortium.block_signer(), time.time)
     await orderer.start()
     for tx_id in acknowledged:
-        await asyncio.wait_for(again.ledger.wait_for_transaction(tx_id), 20)
+        await asyncio.wait_for(again.ledger.arrivals.wait_for_transaction(tx_id), 20)
     await orderer.stop()
-    again.ledger.verify()
+    again.ledger.chain.verify()
     found = Counter(
         header.tx_id
         for number in range(2, again.height)
-        for raw in again.ledger.block(number).data.data
+        for raw in again.ledger.chain.block(number).data.data
         if (header := tools.channel_header_of(raw))
     )
     assert set(acknowledged) <= set(found), f"lost, seed {seed}"

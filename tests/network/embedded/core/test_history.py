@@ -1,7 +1,7 @@
 """The history of a key: every valid write of it, the newest first, whatever came after."""
 
 from goldengrain.network.embedded.channel import Channel
-from goldengrain.network.embedded.ledger import _RANGE_CHUNK
+from goldengrain.network.embedded.world_state import _RANGE_CHUNK
 from tests.network.embedded.core.kit import CHAINCODE, Consortium, increment, put
 
 

@@ -114,8 +114,8 @@ async def test_a_damaged_ledger_is_refused(
 async def test_a_changed_block_in_the_middle_is_found_by_verify(consortium: Consortium, channel: Channel) -> None:
     for number in range(3):
         await consortium.submit(channel, put("a", str(number)))
-    channel.ledger.verify()
-    changed = channel.ledger.block_bytes(2).replace(b"basic", b"basis")
+    channel.ledger.chain.verify()
+    changed = channel.ledger.chain.block_bytes(2).replace(b"basic", b"basis")
     await channel.close()
     connection = sqlite3.connect(channel.ledger.path)
     connection.execute("UPDATE blocks SET block = ? WHERE number = 2", (changed,))
@@ -123,7 +123,7 @@ async def test_a_changed_block_in_the_middle_is_found_by_verify(consortium: Cons
     connection.close()
     again = Channel.open(channel.ledger.path)
     with pytest.raises(LedgerCorruptError, match="block 2"):
-        again.ledger.verify()
+        again.ledger.chain.verify()
     await again.close()
 
 
@@ -146,9 +146,9 @@ async def test_a_copy_of_the_files_is_a_ledger(consortium: Consortium, channel: 
     for file in channel.ledger.path.parent.glob("market.sqlite*"):
         shutil.copy(file, folder)
     copy = Channel.open(folder / "market.sqlite")
-    copy.ledger.verify()
+    copy.ledger.chain.verify()
     assert copy.height == channel.height
-    assert copy.ledger.get_state(CHAINCODE, "a") == channel.ledger.get_state(CHAINCODE, "a")
+    assert copy.ledger.state.get_public(CHAINCODE, "a") == channel.ledger.state.get_public(CHAINCODE, "a")
     await copy.close()
 
 
@@ -158,18 +158,18 @@ async def test_a_copy_of_the_files_is_a_ledger(consortium: Consortium, channel: 
 async def test_blocks_and_transactions_are_found(consortium: Consortium, channel: Channel) -> None:
     prepared = await consortium.prepare(channel, put("a", "1"))
     await consortium.commit(channel, prepared)
-    block = channel.ledger.block(2)
-    assert block.SerializeToString() == channel.ledger.block_bytes(2)
-    assert channel.ledger.block_by_hash(tools.header_hash(block.header)) == block
-    assert channel.ledger.envelope(prepared.tx_id).payload == prepared.payload.SerializeToString()
+    block = channel.ledger.chain.block(2)
+    assert block.SerializeToString() == channel.ledger.chain.block_bytes(2)
+    assert channel.ledger.chain.block_by_hash(tools.header_hash(block.header)) == block
+    assert channel.ledger.chain.envelope(prepared.tx_id).payload == prepared.payload.SerializeToString()
     for missing in (-1, 3):
         with pytest.raises(BlockNotFoundError):
-            channel.ledger.block(missing)
+            channel.ledger.chain.block(missing)
     with pytest.raises(BlockNotFoundError):
-        channel.ledger.block_by_hash(bytes(32))
+        channel.ledger.chain.block_by_hash(bytes(32))
     with pytest.raises(BlockNotFoundError):
-        channel.ledger.envelope("nosuch")
-    assert channel.ledger.transaction_status("nosuch") is None
+        channel.ledger.chain.envelope("nosuch")
+    assert channel.ledger.chain.transaction_status("nosuch") is None
 
 
 async def test_a_reader_sees_the_state_as_it_was_when_it_began(consortium: Consortium, channel: Channel) -> None:
@@ -206,7 +206,7 @@ async def test_nothing_of_a_block_is_seen_before_it_is_on_disk(
 ) -> None:
     await consortium.submit(channel, put("a", "old"))
     written, go_on = asyncio.Event(), asyncio.Event()
-    write = channel.ledger._write
+    write = channel.ledger._writer.write
 
     async def slowly(action: Callable[[], object]) -> object:
         result = await write(action)
@@ -215,12 +215,12 @@ async def test_nothing_of_a_block_is_seen_before_it_is_on_disk(
         return result
 
     prepared = await consortium.prepare(channel, put("a", "new"))
-    monkeypatch.setattr(channel.ledger, "_write", slowly)
+    monkeypatch.setattr(channel.ledger._writer, "write", slowly)
     commit = asyncio.create_task(consortium.commit(channel, prepared))
     await written.wait()
     assert channel.height == 3
-    assert channel.ledger.transaction_status(prepared.tx_id) is None
-    value = channel.ledger.get_state(CHAINCODE, "a")
+    assert channel.ledger.chain.transaction_status(prepared.tx_id) is None
+    value = channel.ledger.state.get_public(CHAINCODE, "a")
     assert value is not None
     assert value.value == b"old"
     reader = channel.simulator("reader", "Org1MSP")
@@ -231,11 +231,11 @@ async def test_nothing_of_a_block_is_seen_before_it_is_on_disk(
     reader.done()
     with pytest.raises(SimulationError):
         reader.get_state(CHAINCODE, "a")
-    value = channel.ledger.get_state(CHAINCODE, "a")
+    value = channel.ledger.state.get_public(CHAINCODE, "a")
     assert value is not None
     assert value.value == b"new"
     await consortium.submit(channel, put("a", "newer"))
-    assert channel.ledger._history._undos == []
+    assert channel.ledger.state._past._undos == []
 
 
 async def test_a_failed_write_changes_nothing(
@@ -249,7 +249,7 @@ async def test_a_failed_write_changes_nothing(
         patch.setattr(channel.ledger._store, "write_block", failing)
         with pytest.raises(LedgerError, match="disk is full"):
             await consortium.commit(channel, prepared)
-    assert (channel.height, channel.ledger.get_state(CHAINCODE, "a")) == (2, None)
+    assert (channel.height, channel.ledger.state.get_public(CHAINCODE, "a")) == (2, None)
     assert await consortium.commit(channel, prepared) == ["VALID"]
 
 
@@ -258,13 +258,13 @@ async def test_a_failed_write_changes_nothing(
 
 async def test_waiting_for_blocks_and_transactions(consortium: Consortium, channel: Channel) -> None:
     prepared = await consortium.prepare(channel, put("a", "1"))
-    waiting = asyncio.create_task(channel.ledger.wait_for_transaction(prepared.tx_id))
-    given_up = asyncio.create_task(channel.ledger.wait_for_transaction(prepared.tx_id))
-    height = asyncio.create_task(channel.ledger.wait_for_height(3))
+    waiting = asyncio.create_task(channel.ledger.arrivals.wait_for_transaction(prepared.tx_id))
+    given_up = asyncio.create_task(channel.ledger.arrivals.wait_for_transaction(prepared.tx_id))
+    height = asyncio.create_task(channel.ledger.arrivals.wait_for_height(3))
     seen: list[int] = []
 
     async def follow() -> None:
-        async for block in channel.ledger.blocks(1, 3):
+        async for block in channel.ledger.arrivals.blocks(1, 3):
             seen.append(block.header.number)  # noqa: PERF401 - one by one, as they come
 
     following = asyncio.create_task(follow())
@@ -273,12 +273,12 @@ async def test_waiting_for_blocks_and_transactions(consortium: Consortium, chann
     await consortium.commit(channel, prepared)
     assert (await waiting).block_number == 2
     await height
-    assert (await channel.ledger.wait_for_transaction(prepared.tx_id)).code == 0
+    assert (await channel.ledger.arrivals.wait_for_transaction(prepared.tx_id)).code == 0
     await consortium.submit(channel, put("a", "2"))
     await following
     assert seen == [1, 2, 3]
-    assert channel.ledger._tx_waiters == {}
-    assert channel.ledger._height_waiters == []
+    assert channel.ledger.arrivals._tx_waiters == {}
+    assert channel.ledger.arrivals._height_waiters == []
 
 
 async def test_a_cancelled_committer_leaves_a_whole_block(consortium: Consortium, channel: Channel) -> None:
@@ -286,7 +286,7 @@ async def test_a_cancelled_committer_leaves_a_whole_block(consortium: Consortium
     task = asyncio.create_task(consortium.commit(channel, prepared))
     await asyncio.sleep(0)
     task.cancel()
-    await channel.ledger.wait_for_height(3)
+    await channel.ledger.arrivals.wait_for_height(3)
     assert await consortium.submit(channel, put("a", "2")) == "VALID"
 
 
@@ -299,7 +299,7 @@ async def test_a_closed_ledger_says_so(consortium: Consortium, channel: Channel)
 
 
 async def test_the_cache_is_bounded(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("goldengrain.network.embedded.ledger._CACHE_BYTES", 5000)
+    monkeypatch.setattr("goldengrain.network.embedded.state_cache._CACHE_BYTES", 5000)
     for number in range(100):
-        assert channel.ledger.get(StateKey(CHAINCODE, "", str(number).encode())) is None
-    assert len(channel.ledger._cache._entries) < 30
+        assert channel.ledger.state.get(StateKey(CHAINCODE, "", str(number).encode())) is None
+    assert len(channel.ledger.state._cache._entries) < 30

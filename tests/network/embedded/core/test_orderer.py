@@ -76,9 +76,9 @@ async def test_a_full_batch_is_cut_at_once(consortium: Consortium, channel: Chan
     envelopes = [(await consortium.prepare(channel, put(f"k{n}", "1"))).envelope() for n in range(7)]
     for envelope in envelopes:
         await orderer.broadcast(envelope)
-    await asyncio.wait_for(channel.ledger.wait_for_height(4), 5)
-    assert list(channel.ledger.block(2).data.data) == envelopes[:3]
-    assert list(channel.ledger.block(3).data.data) == envelopes[3:6]
+    await asyncio.wait_for(channel.ledger.arrivals.wait_for_height(4), 5)
+    assert list(channel.ledger.chain.block(2).data.data) == envelopes[:3]
+    assert list(channel.ledger.chain.block(3).data.data) == envelopes[3:6]
     await settled(orderer, 1)
 
 
@@ -90,19 +90,19 @@ async def test_the_timeout_runs_from_the_first_envelope(
     await orderer.broadcast((await consortium.prepare(channel, put("a", "1"))).envelope())
     await asyncio.sleep(0.2)
     await orderer.broadcast((await consortium.prepare(channel, put("b", "1"))).envelope())
-    await asyncio.wait_for(channel.ledger.wait_for_height(3), 5)
+    await asyncio.wait_for(channel.ledger.arrivals.wait_for_height(3), 5)
     assert 0.29 <= time.monotonic() - started < 0.48
-    assert len(channel.ledger.block(2).data.data) == 2
+    assert len(channel.ledger.chain.block(2).data.data) == 2
 
 
 async def test_blocks_chain_and_are_signed(consortium: Consortium, channel: Channel, orderer: Orderer) -> None:
     with_timeout(channel, 60, count=1)
     for number in range(4):
         await orderer.broadcast((await consortium.prepare(channel, put(f"k{number}", "1"))).envelope())
-    await asyncio.wait_for(channel.ledger.wait_for_height(6), 5)
-    channel.ledger.verify()
+    await asyncio.wait_for(channel.ledger.arrivals.wait_for_height(6), 5)
+    channel.ledger.chain.verify()
     for number in range(1, 6):
-        block = channel.ledger.block(number)
+        block = channel.ledger.chain.block(number)
         signed = [SignedData(s.data, s.identity, s.signature) for s in tools.block_signatures(block)]
         assert len(signed) == 1
         channel.check_policy("/Channel/Orderer/BlockValidation", signed)
@@ -198,7 +198,7 @@ async def test_what_is_queued_survives_stop_and_start(
     second = Orderer(again, consortium.block_signer(), time.time)
     await second.start()
     for one in prepared:
-        assert (await asyncio.wait_for(again.ledger.wait_for_transaction(one.tx_id), 5)).block_number == 2
+        assert (await asyncio.wait_for(again.ledger.arrivals.wait_for_transaction(one.tx_id), 5)).block_number == 2
     await second.stop()
     assert again.ledger.queue() == []
     await again.close()
@@ -239,7 +239,7 @@ async def test_a_full_disk_delays_and_loses_nothing(
 
     monkeypatch.setattr(channel.ledger._store, "write_block", failing)
     await orderer.broadcast(prepared.envelope())
-    status = await asyncio.wait_for(channel.ledger.wait_for_transaction(prepared.tx_id), 10)
+    status = await asyncio.wait_for(channel.ledger.arrivals.wait_for_transaction(prepared.tx_id), 10)
     assert (status.block_number, channel.height) == (2, 3)
 
 
@@ -276,13 +276,13 @@ def batch_timeout_update(config: ChannelConfig, timeout: str, *signers: Signer, 
 async def test_a_configuration_update_takes_effect(consortium: Consortium, channel: Channel, orderer: Orderer) -> None:
     update = batch_timeout_update(channel.config, "50ms", consortium.orderer_admin)
     await orderer.broadcast(update)
-    await asyncio.wait_for(channel.ledger.wait_for_height(3), 5)
+    await asyncio.wait_for(channel.ledger.arrivals.wait_for_height(3), 5)
     assert channel.config.batch.timeout == 0.05
     assert (channel.config.sequence, channel.config.block_number) == (1, 2)
-    assert tools.last_config(channel.ledger.block(2)) == 2
+    assert tools.last_config(channel.ledger.chain.block(2)) == 2
     await orderer.broadcast((await consortium.prepare(channel, put("a", "1"))).envelope())
-    await asyncio.wait_for(channel.ledger.wait_for_height(4), 5)
-    assert tools.last_config(channel.ledger.block(3)) == 2
+    await asyncio.wait_for(channel.ledger.arrivals.wait_for_height(4), 5)
+    assert tools.last_config(channel.ledger.chain.block(3)) == 2
     # what was recorded of real orderers
     status, info = await refusal(orderer, update)
     assert status == "BAD_REQUEST"
@@ -325,19 +325,19 @@ async def test_an_organisation_can_leave_the_channel(
     config = leave_update(channel, "Org3MSP", *admins[:2])
     await orderer.broadcast(config)
     await orderer.broadcast(leaver.envelope())
-    await asyncio.wait_for(channel.ledger.wait_for_height(3), 5)
+    await asyncio.wait_for(channel.ledger.arrivals.wait_for_height(3), 5)
     assert channel.config.application_msp_ids == ["Org1MSP", "Org2MSP"]
     with_timeout(channel, 0.05)
     stayer = await consortium.prepare(channel, put("b", "1"))
     await orderer.broadcast(stayer.envelope())
-    await asyncio.wait_for(channel.ledger.wait_for_transaction(stayer.tx_id), 5)
-    assert channel.ledger.transaction_status(leaver.tx_id) is None
+    await asyncio.wait_for(channel.ledger.arrivals.wait_for_transaction(stayer.tx_id), 5)
+    assert channel.ledger.chain.transaction_status(leaver.tx_id) is None
     await settled(orderer, 0)
 
 
 async def test_an_invalid_configuration_block_changes_nothing(consortium: Consortium, channel: Channel) -> None:
     """A configuration that doesn't follow the present one is committed as invalid, also over a restart."""
-    stale = channel.ledger.block(0).data.data[0]
+    stale = channel.ledger.chain.block(0).data.data[0]
     forged = changed(stale, lambda header: None, consortium.orderer_admin)
     message = common_pb2.Envelope.FromString(forged)
     payload = common_pb2.Payload.FromString(message.payload)

@@ -53,7 +53,7 @@ async def test_members_have_the_value_others_its_hash(consortium: Consortium, se
     assert read_hash(secret, "pair", "k") == hashlib.sha256(b"v").digest()
     assert read(secret, "Org1MSP", "pair", "missing") is None
     await submit(consortium, secret, write("pair", "clear key", "clear value"))
-    assert b"clear" not in secret.ledger.block_bytes(secret.height - 1)
+    assert b"clear" not in secret.ledger.chain.block_bytes(secret.height - 1)
 
 
 async def test_private_ranges_need_a_read_only_transaction(consortium: Consortium, secret: Channel) -> None:
@@ -91,8 +91,8 @@ async def test_deleting_and_purging(consortium: Consortium, secret: Channel) -> 
     for key in ("a", "b"):
         assert read(secret, "Org1MSP", "pair", key) is None
         assert read_hash(secret, "pair", key) is None
-    assert len(secret.ledger.private_writes(at)) == 1
-    assert [kept.write for kept in secret.ledger.private_writes(at + 1)] == [b""]
+    assert len(secret.ledger.chain.private_writes(at)) == 1
+    assert [kept.write for kept in secret.ledger.chain.private_writes(at + 1)] == [b""]
 
 
 async def test_private_data_expire(consortium: Consortium, secret: Channel) -> None:
@@ -104,7 +104,7 @@ async def test_private_data_expire(consortium: Consortium, secret: Channel) -> N
     assert secret.height - 1 == at + 3
     assert read(secret, "Org3MSP", "brief", "old") is None
     assert read_hash(secret, "brief", "old") is None
-    assert secret.ledger.private_writes(at) == []
+    assert secret.ledger.chain.private_writes(at) == []
     await consortium.submit(secret, put("x", "2"))
     assert read(secret, "Org3MSP", "brief", "renewed") == b"2"
     for _ in range(2):
@@ -130,7 +130,7 @@ async def test_staged_data_outlive_a_restart(
     try:
         assert await consortium.commit(again, prepared) == ["VALID"]
         assert read(again, "Org2MSP", "pair", "k") == b"v"
-        assert again.ledger.staged(prepared.tx_id) == []
+        assert again.ledger.staging.of(prepared.tx_id) == []
     finally:
         await again.close()
 
@@ -145,8 +145,8 @@ async def test_private_data_that_could_not_be_kept_are_no_excuse_the_second_time
         patch.setattr(secret.ledger._store, "write_staged", full)
         for _ in range(2):
             with pytest.raises(LedgerError, match="disk is full"):
-                await secret.ledger.stage("tx", b"private")
-    assert secret.ledger.staged("tx") == []
-    await secret.ledger.stage("tx", b"private")
-    assert secret.ledger.staged("tx") == [b"private"]
+                await secret.ledger.staging.keep("tx", b"private")
+    assert secret.ledger.staging.of("tx") == []
+    await secret.ledger.staging.keep("tx", b"private")
+    assert secret.ledger.staging.of("tx") == [b"private"]
     assert [(tx, private) for tx, _, private in secret.ledger._store.staged()] == [("tx", b"private")]

@@ -33,8 +33,8 @@ async def test_every_block_commits_to_the_same_bytes(channel: Channel) -> None:
         committed = await channel.commit(ordered(number))
         codes = [transaction_pb2.TxValidationCode.Name(t.code) for t in committed.transactions]
         assert codes == [code for _, _, code in recorded.codes()[number]], f"block {number}"
-        assert channel.ledger.block_bytes(number) == block.SerializeToString(), f"block {number}"
-    channel.ledger.verify()
+        assert channel.ledger.chain.block_bytes(number) == block.SerializeToString(), f"block {number}"
+    channel.ledger.chain.verify()
     assert channel.definitions.names() == ["badreg", "down", "initcc", "noinst", "other", "vec"]
     assert channel.config.sequence == 1
     assert channel.config.batch.timeout == 0.2
@@ -67,7 +67,7 @@ async def test_a_commit_survives_reopening(channel: Channel, tmp_path: Path) -> 
     again = Channel.open(tmp_path / "market.sqlite", recorded.blocks()[0])
     try:
         await again.commit(ordered(40))
-        assert again.ledger.block_bytes(40) == recorded.blocks()[40].SerializeToString()
+        assert again.ledger.chain.block_bytes(40) == recorded.blocks()[40].SerializeToString()
     finally:
         await again.close()
 

@@ -159,7 +159,7 @@ async def test_a_tampered_transaction_gets_its_code(consortium: Consortium, chan
     prepared = await consortium.prepare(channel, put("a", "1"))
     tamper(prepared.payload)
     assert await consortium.commit(channel, prepared) == [code]
-    assert channel.ledger.get_state(CHAINCODE, "a") is None
+    assert channel.ledger.state.get_public(CHAINCODE, "a") is None
 
 
 async def test_envelopes_that_do_not_decode(consortium: Consortium, channel: Channel) -> None:
@@ -222,7 +222,7 @@ async def test_an_id_counts_once(consortium: Consortium, channel: Channel) -> No
     prepared = await consortium.prepare(channel, put("a", "1"))
     assert await consortium.commit(channel, prepared, prepared) == ["VALID", "DUPLICATE_TXID"]
     assert await consortium.commit(channel, prepared) == ["DUPLICATE_TXID"]
-    status = channel.ledger.transaction_status(prepared.tx_id)
+    status = channel.ledger.chain.transaction_status(prepared.tx_id)
     assert status is not None
     assert (status.block_number, status.position, status.code) == (2, 0, transaction_pb2.VALID)
 
@@ -248,7 +248,7 @@ async def test_of_two_that_read_and_write_the_first_wins(consortium: Consortium,
 async def test_blind_writes_never_conflict(consortium: Consortium, channel: Channel) -> None:
     writes = [await consortium.prepare(channel, put("n", str(i))) for i in range(3)]
     assert await consortium.commit(channel, *writes) == ["VALID"] * 3
-    value = channel.ledger.get_state(CHAINCODE, "n")
+    value = channel.ledger.state.get_public(CHAINCODE, "n")
     assert value is not None
     assert (value.value, value.version) == (b"2", (2, 2))
 
@@ -334,18 +334,18 @@ async def test_metadata_raise_the_version_and_keep_the_value(consortium: Consort
     reader = await consortium.prepare(channel, increment("key"))
     await consortium.submit(channel, set_policy("key", "OR('Org1MSP.peer')"))
     assert await consortium.commit(channel, reader) == ["ENDORSEMENT_POLICY_FAILURE"] or True
-    value = channel.ledger.get_state(CHAINCODE, "key")
+    value = channel.ledger.state.get_public(CHAINCODE, "key")
     assert value is not None
     assert (value.value, value.version.block) == (b"1", 3)
     # a write keeps the metadata, a deletion drops them
     await consortium.submit(channel, put("key", "2"), endorsers=consortium.peers[:1])
-    kept = channel.ledger.get_state(CHAINCODE, "key")
+    kept = channel.ledger.state.get_public(CHAINCODE, "key")
     assert kept is not None
     assert kept.metadata == value.metadata
     delete = lambda simulator: simulator.delete_state(CHAINCODE, "key")  # noqa: E731
     await consortium.submit(channel, delete, endorsers=consortium.peers[:1])
     await consortium.submit(channel, put("key", "3"))
-    again = channel.ledger.get_state(CHAINCODE, "key")
+    again = channel.ledger.state.get_public(CHAINCODE, "key")
     assert again is not None
     assert again.metadata == b""
 
@@ -359,18 +359,18 @@ async def test_metadata_are_looked_up_alone_at_any_height(consortium: Consortium
     after = channel.ledger.snapshot()
     await consortium.submit(channel, lambda s: s.delete_state(CHAINCODE, "key"))
     assert decode_metadata(after.metadata(key)) == {"name": b"1"}
-    assert before.metadata(key) == channel.ledger.metadata(key) == channel.ledger.metadata(none) == b""
+    assert before.metadata(key) == channel.ledger.state.metadata(key) == channel.ledger.state.metadata(none) == b""
     await consortium.submit(channel, put("key", "x"))
     await consortium.submit(channel, annotate)
     for _ in range(2):
-        assert decode_metadata(channel.ledger.metadata(key)) == {"name": b"1"}
-        assert channel.ledger.metadata(none) == b""
-        channel.ledger.forget_cached()
+        assert decode_metadata(channel.ledger.state.metadata(key)) == {"name": b"1"}
+        assert channel.ledger.state.metadata(none) == b""
+        channel.ledger.state.forget_cached()
 
 
 async def test_metadata_of_a_missing_key_store_nothing(consortium: Consortium, channel: Channel) -> None:
     assert await consortium.submit(channel, set_policy("missing", "OR('Org1MSP.peer')")) == "VALID"
-    assert channel.ledger.get_state(CHAINCODE, "missing") is None
+    assert channel.ledger.state.get_public(CHAINCODE, "missing") is None
 
 
 async def test_a_collections_policy_decides_for_its_keys(consortium: Consortium, channel: Channel) -> None:

@@ -160,7 +160,7 @@ async def test_another_organisations_user_is_unknown_without_a_channel(net: Depl
 async def test_a_proposal_is_refused_once_its_transaction_is_committed(net: Deployed) -> None:
     contract = await net.contract()
     result = await contract.submit("put", "k", "v")
-    envelope = net.network.channels["market"].ledger.envelope(result.transaction_id)
+    envelope = net.network.channels["market"].ledger.chain.envelope(result.transaction_id)
     header = common_pb2.Payload.FromString(envelope.payload).header
     nonce = common_pb2.SignatureHeader.FromString(header.signature_header).nonce
     with pytest.raises(grpc.aio.AioRpcError, match=rf"duplicate transaction found \[{result.transaction_id}\]"):
@@ -169,9 +169,9 @@ async def test_a_proposal_is_refused_once_its_transaction_is_committed(net: Depl
 
 QUERIES: list[tuple[str, list[bytes], Callable[[Any, bytes], bool]]] = [
     ("qscc", [b"GetChainInfo", b"market"], lambda channel, payload: payload[1] == channel.height),
-    ("qscc", [b"GetBlockByNumber", b"market", b"0"], lambda channel, payload: payload == channel.ledger.block_bytes(0)),
+    ("qscc", [b"GetBlockByNumber", b"market", b"0"], lambda channel, payload: payload == channel.ledger.chain.block_bytes(0)),
     ("cscc", [b"GetChannelConfig", b"market"], lambda channel, payload: payload == channel.config.config.SerializeToString()),
-    ("cscc", [b"GetConfigBlock", b"market"], lambda channel, payload: payload == channel.ledger.block_bytes(0)),
+    ("cscc", [b"GetConfigBlock", b"market"], lambda channel, payload: payload == channel.ledger.chain.block_bytes(0)),
     ("cscc", [b"GetChannels"], lambda channel, payload: payload == b"\n\x08\n\x06market"),
 ]  # fmt: skip
 

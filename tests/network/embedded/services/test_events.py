@@ -204,7 +204,7 @@ async def commit_a_block(net: Deployed) -> None:
     """Have the channel commit one more block, whatever the time is."""
     channel = net.network.channels["market"]
     signer = Consortium(net.home, net.network.topology).block_signer()
-    block = make_block(channel.height, channel.ledger.last_hash, [b"no transaction"])
+    block = make_block(channel.height, channel.ledger.chain.last_hash, [b"no transaction"])
     sign_block(block, signer, channel.config.block_number)
     await channel.commit(block)
 
@@ -259,7 +259,7 @@ async def test_the_orderer_delivers_blocks_without_the_peers_metadata(net: Deplo
     await call.write(seek(net.user(), at(1), at(1)))
     answer = await call.read()
     call.cancel()
-    stored = net.network.channels["market"].ledger.block(1)
+    stored = net.network.channels["market"].ledger.chain.block(1)
     assert answer.block.header == stored.header
     assert answer.block.data == stored.data
     assert answer.block.metadata.metadata[common_pb2.TRANSACTIONS_FILTER] == b""

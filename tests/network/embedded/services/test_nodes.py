@@ -226,10 +226,10 @@ async def test_a_smartbft_channels_blocks_are_signed_by_a_quorum_of_all_its_orde
     async with deployed(home) as net:
         assert (await (await net.contract()).submit("put", "k", "v")).code == "VALID"
         ledger = net.network.channels["market"].ledger
-        blocks = [ledger.block_bytes(number) for number in range(ledger.height)]
+        blocks = [ledger.chain.block_bytes(number) for number in range(ledger.chain.height)]
         assert check_chain(blocks) == {}
-        async with (await net.gateway()).network("market").fetch_blocks(0, ledger.height - 1) as fetched:
-            assert [block.header.number async for block in fetched] == list(range(ledger.height))
+        async with (await net.gateway()).network("market").fetch_blocks(0, ledger.chain.height - 1) as fetched:
+            assert [block.header.number async for block in fetched] == list(range(ledger.chain.height))
         for host in ("orderer4.others.example.com", "orderer.example.com"):
             await net.network.stop_node(host)
         assert (await (await net.contract()).submit("put", "k", "w")).code == "VALID"

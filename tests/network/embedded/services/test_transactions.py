@@ -86,7 +86,7 @@ async def test_the_same_envelope_commits_once(net: Deployed) -> None:
     codes = [
         code
         for number in range(first.block + 1, channel.height)
-        for code in channel.ledger.block(number).metadata.metadata[common_pb2.TRANSACTIONS_FILTER]
+        for code in channel.ledger.chain.block(number).metadata.metadata[common_pb2.TRANSACTIONS_FILTER]
     ]
     assert transaction_pb2.DUPLICATE_TXID in codes
     assert await contract.evaluate("get", "counter") == b"1"
