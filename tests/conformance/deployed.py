@@ -52,13 +52,15 @@ class Deployed:
                 await patiently(lambda: contract.submit(*call))
 
 
-async def patiently(attempt: Callable[[], Awaitable[Answer]], patience_s: float = 60.0) -> Answer:
-    """Repeat what fails until it does not any more."""
+async def patiently(
+    attempt: Callable[[], Awaitable[Answer]], patience_s: float = 60.0, failure: type[GatewayError] = GatewayError
+) -> Answer:
+    """Repeat what fails in this way until it does not any more."""
     deadline = time.monotonic() + patience_s
     while True:
         try:
             return await attempt()
-        except GatewayError:
+        except failure:
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.2)

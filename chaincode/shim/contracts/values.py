@@ -42,9 +42,14 @@ def to_json(value: object) -> bytes:
 
 
 def from_json(raw: bytes | None, kind: type[Value]) -> Value:
-    """Read a value of a type. Raises InvalidArgument, which names the place and the type, for anything else."""
+    """Read a value of a type. Raises InvalidArgument, which names the place and the type, for anything else.
+
+    None is what the state has under a key that it does not know (here; another peer may be a block ahead).
+    """
+    if raw is None:
+        raise InvalidArgument(f"there is no {getattr(kind, '__name__', kind)} to read: nothing is stored under the key")
     try:
-        return msgspec.json.decode(raw or b"", type=kind)
+        return msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidArgument(_complaint(error)) from error
 

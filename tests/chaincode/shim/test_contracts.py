@@ -215,7 +215,7 @@ def test_json_is_the_same_for_equal_values() -> None:
     assert to_json(mixed) == to_json(Account("o", 1, tags=["t"]))
     with pytest.raises(InvalidArgument, match=r"\$.balance"):
         from_json(b'{"owner":"o","balance":-1}', Account)
-    with pytest.raises(InvalidArgument):
+    with pytest.raises(InvalidArgument, match="there is no Account to read"):
         from_json(None, Account)
     with pytest.raises(InvalidArgument):
         to_json(object())
