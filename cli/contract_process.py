@@ -53,13 +53,17 @@ def load(home: Home) -> ContractProcess | None:
     """The contract of this network, or None where none was deployed. Raises ProcessFailed if the note is damaged."""
     path = home.path / "contract.json"
     try:
-        return ContractProcess(**json.loads(path.read_bytes()))
+        found = ContractProcess(**json.loads(path.read_bytes()))
+        texts, numbers = (found.address, found.package_id, found.announced), (found.pid, found.started)
+        if not all(isinstance(one, str) for one in texts) or not all(isinstance(one, int) for one in numbers):
+            raise TypeError("its values are of other kinds")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ProcessFailed(
             f"{path} cannot be read ({error}); `goldengrain network down --purge` starts over"
         ) from error
+    return found
 
 
 def assign(home: Home) -> ContractProcess:

@@ -173,7 +173,7 @@ def join(context: click.Context, file: Path) -> None:
     _require_no_network(home)
     try:
         bundle = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FileRefused(f"{file} cannot be read: {error}") from error
     made = cards.join_network(home, bundle)
     own = [node.name for node in own_nodes(home, made)]

@@ -149,5 +149,5 @@ def _read(file: Path) -> Policy:
         return Policy.from_json(json.loads(file.read_text()))
     except OSError as error:
         raise FileRefused(f"{file} cannot be read: {error.strerror}") from error
-    except (ValueError, MalformedInput) as error:
+    except (ValueError, RecursionError, MalformedInput) as error:
         raise FileRefused(f"{file} is no policy: {error}") from error

@@ -68,6 +68,15 @@ class ProfileOrganization:
     """By name, as hfc-py has them: paths of the certificate (``cert``) and its key (``private_key``)."""
 
 
+def read_document(path: Path) -> Any:
+    """Return what a profile's file holds, JSON or YAML. Raises ConnectionProfileError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ConnectionProfileError(f"cannot read the connection profile {path}: {error}") from error
+
+
 @dataclass(frozen=True)
 class ConnectionProfile:
     """A parsed profile: whose it is (``client.organization``, may be empty), organisations, peers, orderers."""
@@ -82,12 +91,7 @@ class ConnectionProfile:
     def load(cls, path: str | Path) -> ConnectionProfile:
         """Read a profile, JSON or YAML. Raises ConnectionProfileError."""
         path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-            document = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            raise ConnectionProfileError(f"cannot read the connection profile {path}: {error}") from error
-        return cls.from_document(document, path.parent)
+        return cls.from_document(read_document(path), path.parent)
 
     @classmethod
     def from_document(cls, document: Any, folder: Path = Path()) -> ConnectionProfile:

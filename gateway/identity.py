@@ -148,7 +148,11 @@ def credentials_from_pem(
     """Credentials from two PEM texts. Raises IdentityError also where key and certificate do not belong together."""
     identity = Identity(msp_id, certificate)
     signer = PrivateKeySigner.from_pem(private_key, password, name=name)
-    if identity.x509.public_key() != signer.public_key:
+    try:
+        matching = identity.x509.public_key() == signer.public_key
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise IdentityError(f"the certificate's key cannot be read ({msp_id}): {error}") from error
+    if not matching:
         raise IdentityError(
             f"the private key does not belong to the certificate {identity.x509.subject.rfc4514_string()}"
         )

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from fabric_protos.common import common_pb2
 from google.protobuf.message import DecodeError
 
@@ -82,7 +84,7 @@ def accept_card(home: Home, card: Mapping[str, Any]) -> Member:
 def _has_same_key(certificate: bytes, path: Path) -> bool:
     try:
         new, old = (x509.load_pem_x509_certificate(one).public_key() for one in (certificate, path.read_bytes()))
-    except (OSError, ValueError):
+    except (OSError, ValueError, UnsupportedAlgorithm):
         return False
     return new == old
 
@@ -136,10 +138,11 @@ def found_network(
         )
     members = tuple(one for one in organizations if isinstance(one, Organization))
     topology = Topology(members, orderers[0], channel, tuple(orderers[1:]), gossip=gossip or Gossip())
-    _place(home, cards)
-    for one in topology.channels:
-        write_genesis(home, topology, channel=one)
-    _finish(home, topology)
+    with _whole(home):
+        _place(home, cards)
+        for one in topology.channels:
+            write_genesis(home, topology, channel=one)
+        _finish(home, topology)
     return topology
 
 
@@ -166,13 +169,28 @@ def join_network(home: Home, bundle: Mapping[str, Any]) -> Topology:
         if not all(common_pb2.Block.FromString(blocks[channel.name]).data.data for channel in topology.channels):
             raise ValueError("a genesis block is empty")
         cards = list(bundle["cards"])
-    except (KeyError, TypeError, ValueError, DecodeError, NetworkError) as error:
+        for card in cards:
+            _organization(card)
+    except (KeyError, TypeError, ValueError, AttributeError, DecodeError, NetworkError) as error:
         raise CardInvalid(f"this is no network's bundle: {error!r}") from error
-    _place(home, cards)
-    for channel in topology.channels:
-        write_atomically(home.genesis_file(channel.name), blocks[channel.name])
-    _finish(home, topology)
+    with _whole(home):
+        _place(home, cards)
+        for channel in topology.channels:
+            write_atomically(home.genesis_file(channel.name), blocks[channel.name])
+        _finish(home, topology)
     return topology
+
+
+@contextmanager
+def _whole(home: Home) -> Iterator[None]:
+    """Take away what has come into a folder where something goes wrong meanwhile."""
+    before = set(home.path.rglob("*"))
+    try:
+        yield
+    except BaseException:
+        for path in sorted(set(home.path.rglob("*")) - before, reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        raise
 
 
 def _finish(home: Home, topology: Topology) -> None:
@@ -215,6 +233,8 @@ def _is_public(name: object, text: object) -> bool:
     if not isinstance(name, str) or not isinstance(text, str) or len(text) > _LARGEST:
         return False
     path = Path(name)
+    if "\0" in name or any("\ud800" <= one <= "\udfff" for one in name + text):
+        return False
     return ".." not in path.parts and any(path.match(pattern) for pattern in (*_PUBLIC, *_OF_ORDERERS))
 
 

@@ -17,6 +17,7 @@ GoldenGrainError
     ├── CouchDbUnusable             COUCHDB_UNUSABLE         a peer's CouchDB does not answer, or refuses its user
     ├── DockerMissing               DOCKER_MISSING           its engine, its Python SDK or an image
     ├── ChannelJoinFailed           CHANNEL_JOIN_FAILED
+    ├── OrdererAnswerMalformed      ORDERER_ANSWER_MALFORMED what answers at its admin endpoint is no orderer
     ├── UpdateInvalid               UPDATE_INVALID           a change of a channel's configuration that is none
     ├── UpdateRefused               UPDATE_REFUSED           orderers refuse it; most often signatures are missing
     ├── CardInvalid                 CARD_INVALID             not an organisation's card, or not a network's bundle
@@ -140,6 +141,12 @@ class ChannelJoinFailed(NetworkError):
     """An orderer or a peer refused to join the channel."""
 
     code = "CHANNEL_JOIN_FAILED"
+
+
+class OrdererAnswerMalformed(NetworkError):
+    """An orderer's admin endpoint answers what it never answers."""
+
+    code = "ORDERER_ANSWER_MALFORMED"
 
 
 class UpdateInvalid(NetworkError):

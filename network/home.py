@@ -220,7 +220,7 @@ class Home:
             return NetworkState.from_json(json.loads(self.network_file.read_bytes()))
         except FileNotFoundError as error:
             raise NetworkNotFound(f"no network runs in {self.path}; `goldengrain network up` starts one") from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise NetworkIncomplete(
                 f"{self.network_file} cannot be read ({error!r}); run `goldengrain network down`, then `network up`"
             ) from error

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from cryptography import x509
 
-from goldengrain.gateway.connection import ConnectionProfile, Endpoint, ProfileOrganization
+from goldengrain.gateway.connection import ConnectionProfile, Endpoint, ProfileOrganization, read_document
 from goldengrain.gateway.errors import IdentityError
 from goldengrain.gateway.identity import Credentials, credentials_from_msp, credentials_from_pem
 from goldengrain.gateway.wallet import Wallet
@@ -162,8 +161,9 @@ def _address(endpoint: Endpoint) -> tuple[str, int]:
 
 
 def _channel(profile_file: Path) -> str:
-    document = yaml.safe_load(profile_file.read_text(encoding="utf-8"))
-    names = list(document.get("channels") or {}) if isinstance(document, dict) else []
+    document = read_document(profile_file)
+    channels = document.get("channels") if isinstance(document, dict) else None
+    names = list(channels) if isinstance(channels, dict | list) else []
     return str(names[0]) if len(names) == 1 else "market"
 
 

@@ -33,7 +33,7 @@ def _checked(path: Path) -> bytes:
     try:
         content = path.read_bytes()
         fields = json.loads(content)["index"]["fields"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PackageInvalid(f'{path} defines no index: {{"index": {{"fields": [...]}}, …}} is needed') from error
     if not isinstance(fields, list) or not fields:
         raise PackageInvalid(f"{path}: index.fields has to be a list of fields")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -99,9 +100,9 @@ def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
     password = passphrase(name) if is_encrypted(pem) else None
     try:
         found = load_pem_private_key(pem, password)
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         if password is None:
-            raise
+            raise ValueError(f"{path} is not a private key: {error}") from error
         raise PassphraseWrong(f"{name} is encrypted by another passphrase than the one given") from error
     if not isinstance(found, ec.EllipticCurvePrivateKey):
         raise ValueError(f"{path} is not an elliptic curve key")

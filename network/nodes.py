@@ -129,5 +129,5 @@ def _recorded(node: Node) -> tuple[int, int]:
     try:
         record = json.loads((node.folder / _RECORD).read_bytes())
         return int(record["pid"]), int(record["started"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return 0, 0

@@ -17,7 +17,7 @@ from pathlib import Path
 from goldengrain.gateway.errors import PassphraseWrong
 from goldengrain.gateway.passphrases import is_encrypted, passphrase
 
-from .errors import ChannelJoinFailed, NetworkIncomplete
+from .errors import ChannelJoinFailed, NetworkIncomplete, OrdererAnswerMalformed
 from .home import Home
 from .topology import LOOPBACK, Orderer, OrdererOrganization
 
@@ -91,13 +91,13 @@ class Participation:
 
         Raises:
             OSError: if the orderer does not answer.
+            OrdererAnswerMalformed: if what answers is no orderer's admin endpoint.
 
         """
         status, answer = self._call("GET", f"{_PATH}/{channel}")
         if status != 200:
             return None
-        found = json.loads(answer)
-        return ChannelInfo(found["name"], found["consensusRelation"], found["status"], int(found["height"]))
+        return _channel_info(answer, f"the orderer at port {self._port}")
 
     def _call(
         self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
@@ -132,9 +132,14 @@ def read_metrics(operations_port: int) -> str:
     """An orderer's or peer's metrics in Prometheus' text form; empty where it does not answer."""
     try:
         with urllib.request.urlopen(f"http://{LOOPBACK}:{operations_port}/metrics", timeout=5) as answer:
-            return str(answer.read().decode())
-    except OSError:
+            return metrics_of(answer.read())
+    except (OSError, http.client.HTTPException):
         return ""
+
+
+def metrics_of(answer: bytes) -> str:
+    """The text of an answer; what is no text in it is no metric."""
+    return answer.decode(errors="replace")
 
 
 def has_leader(metrics: str, channel: str) -> bool:
@@ -151,8 +156,19 @@ def _metric(name: str, channel: str) -> str:
     return rf'^consensus_{name}\{{channel="{re.escape(channel)}"\}} [1-9]'
 
 
+def _channel_info(answer: bytes, orderer: str) -> ChannelInfo:
+    try:
+        found = json.loads(answer)
+        name, relation, status = (str(found[one]) for one in ("name", "consensusRelation", "status"))
+        return ChannelInfo(name, relation, status, int(found["height"]))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise OrdererAnswerMalformed(
+            f"{orderer} answers what no admin endpoint of an orderer answers ({error!r}); is another program there?"
+        ) from error
+
+
 def _reason(answer: bytes) -> str:
     try:
         return str(json.loads(answer)["error"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return answer.decode(errors="replace")[:200]

@@ -25,6 +25,7 @@ _ROLES = {
 }
 _TOKEN = re.compile(r"""\s*(?:(?P<word>[A-Za-z]+)|(?P<number>\d+)|(?P<sign>[(),])|(?P<text>'[^']*'|"[^"]*"))""")
 _MAX_DEPTH = 16
+_LONGEST_NUMBER = 4  # digits
 
 
 def any_of(principals: Iterable[str]) -> policies_pb2.SignaturePolicyEnvelope:
@@ -98,7 +99,7 @@ class _Parser:
 
     def number(self) -> int:
         token = self.take()
-        if not token.isdecimal():
+        if not token.isdecimal() or len(token) > _LONGEST_NUMBER:
             self.fail(f"OutOf begins with a number, not {token!r}")
         self.expect(",")
         return int(token)

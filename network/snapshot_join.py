@@ -60,7 +60,7 @@ def read_channel(snapshot: Path) -> str:
     """
     try:
         return str(json.loads((snapshot / _FILE).read_bytes())["channel_name"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SnapshotFailed(f"{snapshot} holds no snapshot of a ledger: {error}") from error
 
 

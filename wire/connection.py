@@ -108,7 +108,7 @@ class Connection(asyncio.Protocol):
         self._heard = self._loop.time()
         try:
             events = self._http.receive_data(data)
-        except ProtocolError as error:
+        except (ProtocolError, ValueError) as error:  # ValueError: headers that are no text
             self._flush()  # h2 has made a GOAWAY that says why
             self.abort(StreamFailed(Status.INTERNAL, f"the other side breaks HTTP/2: {error}"))
             return
@@ -280,6 +280,7 @@ class Connection(asyncio.Protocol):
 def end_of(stream: Stream, headers: list[tuple[str, str]]) -> None:
     """End a stream with the status that its last headers state."""
     stated = dict(headers)
-    status = int(stated.get("grpc-status", Status.UNKNOWN))
+    said = stated.get("grpc-status", "")
+    status = int(said) if said.isdecimal() and len(said) < 4 else Status.UNKNOWN
     if status != Status.OK:
         stream.fail(StreamFailed(status, unquote(stated.get("grpc-message", ""))))

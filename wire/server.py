@@ -130,12 +130,13 @@ class _Accepted(Connection):
             task.add_done_callback(self.tasks.discard)
 
     async def _serve(self, handler: Handler, stream: Stream) -> None:
-        status, text = Status.OK, ""
+        status: int = Status.OK
+        text = ""
         try:
             await handler(stream)
             await stream.drain(0)
         except StreamFailed as failure:
-            status, text = Status(failure.status), failure.message
+            status, text = failure.status, failure.message
         except asyncio.CancelledError:
             status, text = Status.UNAVAILABLE, "the server is stopping"
             raise
@@ -153,6 +154,6 @@ def _answer() -> list[tuple[str, str]]:
     return [(":status", "200"), ("content-type", _CONTENT_TYPE)]
 
 
-def _ending(status: Status, message: str) -> list[tuple[str, str]]:
+def _ending(status: int, message: str) -> list[tuple[str, str]]:
     ending = [("grpc-status", str(int(status)))]
     return [*ending, ("grpc-message", quote(message, safe=" "))] if message else ending

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from goldengrain.chaincode.shim.errors import ServerError
@@ -54,8 +55,11 @@ class TLSOptions:
             matches = load_pem_private_key(self.key, None).public_key() == public
             if self.client_root is not None:
                 x509.load_pem_x509_certificates(self.client_root)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise ServerError("the chaincode server's TLS key, certificate or client root is no PEM") from error
         if not matches:
             raise ServerError("the chaincode server's TLS key does not belong to its certificate")
-        return server_context(self.certificate, self.key, self.client_root)
+        try:
+            return server_context(self.certificate, self.key, self.client_root)
+        except (ssl.SSLError, ValueError) as error:
+            raise ServerError(f"TLS does not take the chaincode server's key and certificates: {error}") from error

@@ -56,20 +56,21 @@ class Watch:
     def note(self, payload: bytes) -> None:
         """Take in an event of the contract: what it changes is asked for at the next ``refresh``."""
         try:
-            names = [str(name) for name in json.loads(payload)["changes"]]
+            for name in json.loads(payload)["changes"]:
+                self._note(*str(name).partition("/")[::2])
         except (ValueError, KeyError, TypeError, RecursionError):
             self.doubt()
-            return
-        for name in names:
-            kind, _, rest = name.partition("/")
-            if kind in ("offer", "claim"):
-                self._changed.add(("offer", bytes.fromhex(rest.partition("/")[0])))
-            elif kind in ("task", "task-status", "slot"):
-                self._changed.add(("task", bytes.fromhex(rest.partition("/")[0])))
-            elif kind == "policy":
-                self._changed.add(POLICY)
-            elif kind == "enclave":
-                self._changed.add(ENCLAVES)
+
+    def _note(self, kind: str, rest: str) -> None:
+        """Raises ValueError where an id is none."""
+        if kind in ("offer", "claim"):
+            self._changed.add(("offer", bytes.fromhex(rest.partition("/")[0])))
+        elif kind in ("task", "task-status", "slot"):
+            self._changed.add(("task", bytes.fromhex(rest.partition("/")[0])))
+        elif kind == "policy":
+            self._changed.add(POLICY)
+        elif kind == "enclave":
+            self._changed.add(ENCLAVES)
 
     def doubt(self) -> None:
         """Ask for everything anew at the next ``refresh``."""

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from fabric_protos.msp import identities_pb2
@@ -27,7 +28,7 @@ def load_signer(msp: Path, msp_id: str) -> BlockSigner:
     key_file = _only_file(msp / "keystore")
     try:
         key = serialization.load_pem_private_key(key_file.read_bytes(), password=None)
-    except ValueError as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ConfigError(f"{key_file} is not a private key: {error}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ConfigError(f"{key_file} is not an elliptic curve key")

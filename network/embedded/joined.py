@@ -28,7 +28,7 @@ class JoinedPeers:
         if self._path.exists():
             try:
                 self._hosts = {str(name): [str(host) for host in hosts] for name, hosts in self._read().items()}
-            except (ValueError, AttributeError, TypeError) as error:
+            except (ValueError, AttributeError, TypeError, RecursionError) as error:
                 raise LedgerCorruptError(
                     f"{self._path} is damaged ({error}): restore it, or remove it to have all peers join "
                     "the topology's channel and no other"

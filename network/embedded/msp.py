@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -139,7 +139,7 @@ class Msp:
         """An identity of this organisation from a PEM certificate, not yet validated; raises IdentityError."""
         try:
             return Identity(self.msp_id, x509.load_pem_x509_certificate(pem))
-        except ValueError as error:
+        except (ValueError, UnsupportedAlgorithm) as error:
             raise IdentityError(
                 f"could not decode the PEM structure of an identity of {self.msp_id}: {error}"
             ) from error
@@ -406,7 +406,7 @@ def _issued(issuer: x509.Certificate, certificate: x509.Certificate, at: datetim
         return False
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 

@@ -15,6 +15,9 @@ INSTRUMENTED = [
     "goldengrain.enclave",
     "goldengrain.gateway",
     "goldengrain.network",
+    "goldengrain.wire",
+    "goldengrain.cli.agents.watch",
+    "goldengrain.cli.contract_process",
     "goldengrain.cli.enclave_config",
     "goldengrain.cli.stores",
 ]

@@ -27,6 +27,7 @@ from tests.chaincode.market import determinism
 from tests.fuzz.attestation import attestation
 from tests.fuzz.changing import Source, changed
 from tests.fuzz.documents import documents
+from tests.fuzz.neighbours import neighbours
 from tests.fuzz.stores import stores
 
 RECORDS: tuple[type[Record], ...] = (
@@ -219,4 +220,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "attestation": attestation,
     "documents": documents,
     "stores": stores,
+    "neighbours": neighbours,
 }

@@ -17,8 +17,24 @@ from tests.fuzz.targets import TARGETS, moments
 
 ROOT = Path(__file__).parents[2]
 CORPUS = Path(__file__).parent / "corpus"
-MADE = {"parsers": 1_500, "calls": 1_500, "attestation": 1_500, "files": 1_500, "documents": 800, "stores": 800}
-RUNS = {"parsers": 60_000, "calls": 6_000, "attestation": 25_000, "files": 4_000, "documents": 6_000, "stores": 15_000}
+MADE = {
+    "parsers": 1_500,
+    "calls": 1_500,
+    "attestation": 1_500,
+    "files": 1_500,
+    "documents": 800,
+    "stores": 800,
+    "neighbours": 800,
+}
+RUNS = {
+    "parsers": 60_000,
+    "calls": 6_000,
+    "attestation": 25_000,
+    "files": 4_000,
+    "documents": 6_000,
+    "stores": 15_000,
+    "neighbours": 12_000,
+}
 
 
 def made(number: int) -> bytes:
