@@ -48,14 +48,20 @@ def inspect_model(data: bytes, spec: BenchmarkSpec | None = None) -> Inspected:
 
     """
     try:
-        from goldengrain.enclave.errors import ModelRefused
-        from goldengrain.enclave.onnx_rules.check import check_model
+        from goldengrain.enclave.onnx_rules.check import only_text
         from goldengrain.enclave.weights import looks_like_weights
     except ImportError as error:
         raise ExtraMissing(f"looking into models needs {error.name}: pip install 'goldengrain[enclave]'") from error
     if looks_like_weights(data):
         return _inspect_weights(data, spec)
-    model = _parsed(data)
+    with only_text():
+        return _inspect_graph(_parsed(data), data, spec)
+
+
+def _inspect_graph(model: ModelProto, data: bytes, spec: BenchmarkSpec | None) -> Inspected:
+    from goldengrain.enclave.errors import ModelRefused
+    from goldengrain.enclave.onnx_rules.check import check_model
+
     operations = memory = None
     refusal: GoldenGrainError | None = None
     try:
@@ -132,7 +138,10 @@ def _asked(model: ModelProto, spec: BenchmarkSpec | None) -> tuple[ModelInterfac
 
 def own_interface(data: bytes) -> ModelInterface:
     """The interface that an ONNX model has by itself. Raises ModelRefused for what is none or has another one."""
-    return _own_interface(_parsed(data).graph)
+    from goldengrain.enclave.onnx_rules.check import only_text
+
+    with only_text():
+        return _own_interface(_parsed(data).graph)
 
 
 def _own_interface(graph: GraphProto) -> ModelInterface:
@@ -174,4 +183,6 @@ def _described(value: Any) -> str:
 
     dims = value.type.tensor_type.shape.dim
     sizes = ", ".join(str(one.dim_value) if one.dim_value else one.dim_param or "samples" for one in dims)
-    return f"{value.name}: {TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()} [{sizes}]"
+    kind = value.type.tensor_type.elem_type
+    name = TensorProto.DataType.Name(kind).lower() if kind in TensorProto.DataType.values() else f"type {kind}"
+    return f"{value.name}: {name} [{sizes}]"

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +93,16 @@ class CheckedModel:
     """Bytes of all tensors of one run, weights included."""
 
 
+@contextmanager
+def only_text() -> Iterator[None]:
+    """Refuse a model of whose names one is no text: protobuf finds out only when it is read. Raises ModelUnparsable."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise ModelUnparsable("the plaintext is not an ONNX model: it has names that are not UTF-8") from error
+
+
+@only_text()
 def check_model(data: bytes, interface: ModelInterface, limits: ModelLimits, samples: int) -> CheckedModel:
     """Check a model for a run over `samples` samples; see the module's docstring for the refusals."""
     if len(data) > limits.model_bytes:

@@ -24,20 +24,23 @@ from goldengrain.chaincode.protocol import stream
 from goldengrain.chaincode.protocol.errors import GoldenGrainError, error_from_response
 from goldengrain.chaincode.shim.errors import ServerError
 from goldengrain.chaincode.shim.tls import TLSOptions
-from goldengrain.cli import contract_process, enclave, policy
+from goldengrain.cli import contract_process, enclave, inspection, policy
 from goldengrain.cli.agents.watch import Watch
+from goldengrain.enclave.dataset_file import DatasetFile
 from goldengrain.enclave.frames import read_frame
+from goldengrain.enclave.quoting import DevelopmentRoot
 from goldengrain.gateway.errors import details_of_status
 from goldengrain.gateway.events import ChaincodeEvent
 from goldengrain.gateway.identity import PrivateKeySigner, credentials_from_pem
 from goldengrain.gateway.market import waiting
 from goldengrain.network import cards, importing, nodes, participation
 from goldengrain.network.certificate_check import _check
-from goldengrain.network.embedded.config import ChannelConfig
+from goldengrain.network.embedded.config import ChannelConfig, parse_duration
 from goldengrain.network.embedded.joined import JoinedPeers
 from goldengrain.network.embedded.msp import Msp, MspManager
 from goldengrain.network.embedded.policies import SignaturePolicy
 from goldengrain.network.embedded.proposals import BadProposal, FilteredProposal, read_target, unpack
+from goldengrain.network.genesis import parse_channel_policy
 from goldengrain.network.home import Home
 from goldengrain.network.indexes import read_indexes
 from goldengrain.network.msp_folders import read_authorities
@@ -368,6 +371,20 @@ def _proposal(data: bytes) -> None:
         unpack(signed, NOW).validate(_msps(), "Org1MSP")
 
 
+def _data_set(data: bytes) -> None:
+    found = DatasetFile(io.BytesIO(data))
+    found.extremes()
+    for _ in found.pieces():
+        pass
+
+
+def _development_root(data: bytes) -> None:
+    """Its certificate, then its key."""
+    certificate, _, key = data.partition(b"-----BEGIN")
+    _file("root/root.der", certificate)
+    DevelopmentRoot.load(_file("root/root.key", b"-----BEGIN" + key).parent)
+
+
 def _stream(data: bytes) -> None:
     header = stream.Header.from_bytes(data)
     if header.chunk_size <= LARGEST:
@@ -407,6 +424,12 @@ PARSERS: tuple[Callable[[bytes], object], ...] = (
     _bundle,
     _creator,
     _shim_tls,
+    lambda data: parse_channel_policy(data.decode("utf-8", "replace")),
+    lambda data: parse_duration(data.decode("utf-8", "replace")),
+    _data_set,
+    inspection.inspect_model,
+    inspection.own_interface,
+    _development_root,
 )
 CORPUS = Path(__file__).parent / "corpus" / "neighbours"
 ORDERLY = {
