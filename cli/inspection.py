@@ -48,20 +48,14 @@ def inspect_model(data: bytes, spec: BenchmarkSpec | None = None) -> Inspected:
 
     """
     try:
-        from goldengrain.enclave.onnx_rules.check import only_text
+        from goldengrain.enclave.errors import ModelRefused
+        from goldengrain.enclave.onnx_rules.check import check_model
         from goldengrain.enclave.weights import looks_like_weights
     except ImportError as error:
         raise ExtraMissing(f"looking into models needs {error.name}: pip install 'goldengrain[enclave]'") from error
     if looks_like_weights(data):
         return _inspect_weights(data, spec)
-    with only_text():
-        return _inspect_graph(_parsed(data), data, spec)
-
-
-def _inspect_graph(model: ModelProto, data: bytes, spec: BenchmarkSpec | None) -> Inspected:
-    from goldengrain.enclave.errors import ModelRefused
-    from goldengrain.enclave.onnx_rules.check import check_model
-
+    model = _parsed(data)
     operations = memory = None
     refusal: GoldenGrainError | None = None
     try:
@@ -119,6 +113,7 @@ def _parsed(data: bytes) -> ModelProto:
     from onnx import ModelProto
 
     from goldengrain.enclave.errors import ModelUnparsable
+    from goldengrain.enclave.onnx_rules.check import require_text
 
     model = ModelProto()
     try:
@@ -127,6 +122,7 @@ def _parsed(data: bytes) -> ModelProto:
         raise ModelUnparsable("the file is not an ONNX model; export one, for instance with skl2onnx") from error
     if not model.HasField("graph") or not model.graph.node:
         raise ModelUnparsable("the file is not an ONNX model: it has no graph; export one, for instance with skl2onnx")
+    require_text(model)
     return model
 
 
@@ -138,10 +134,7 @@ def _asked(model: ModelProto, spec: BenchmarkSpec | None) -> tuple[ModelInterfac
 
 def own_interface(data: bytes) -> ModelInterface:
     """The interface that an ONNX model has by itself. Raises ModelRefused for what is none or has another one."""
-    from goldengrain.enclave.onnx_rules.check import only_text
-
-    with only_text():
-        return _own_interface(_parsed(data).graph)
+    return _own_interface(_parsed(data).graph)
 
 
 def _own_interface(graph: GraphProto) -> ModelInterface:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 from goldengrain.cli.contexts import Contexts
 from goldengrain.cli.errors import FileRefused, StoreUnknown
-from goldengrain.gateway.errors import BlobNotFound
+from goldengrain.gateway.errors import BlobNotFound, StoreAnswerMalformed, StoreError, StoreUnreachable
 from goldengrain.gateway.identity import PrivateKeySigner
 from goldengrain.gateway.store import ContentStore
 from goldengrain.gateway.store.locations import Caller, open_store
@@ -73,15 +73,24 @@ class Stores:
     def holding(self, digest: bytes, first: Iterable[str] = ()) -> ContentStore:
         """A store that has a blob, looked for at the organisations ``first`` and then everywhere.
 
+        A store that cannot be reached, or answers what is no answer, is passed over.
+
         Raises:
             BlobNotFound: where none has it.
+            StoreUnreachable, StoreAnswerMalformed: where none has it, and one that might was passed over.
 
         """
         self._look_again()
+        failure: StoreError | None = None
         for msp_id in dict.fromkeys([*first, *self._urls]):
-            if msp_id in self._urls and (store := self.of(msp_id)).has(digest):
-                return store
-        raise BlobNotFound(f"no organisation's store has the blob {digest.hex()}; ask who made it to publish it again")
+            try:
+                if msp_id in self._urls and (store := self.of(msp_id)).has(digest):
+                    return store
+            except (StoreUnreachable, StoreAnswerMalformed) as error:
+                failure = failure or error
+        raise failure or BlobNotFound(
+            f"no organisation's store has the blob {digest.hex()}; ask who made it to publish it again"
+        )
 
     def _look_again(self) -> None:
         """Take in organisations that have joined since, and stores that were named since: agents run for long."""

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import NameOID
 
-from goldengrain.chaincode.protocol.collateral import UNREADABLE
 from goldengrain.chaincode.protocol.policy import BundleOrganization, TrustBundle
+from goldengrain.chaincode.protocol.unreadable import UNREADABLE
 from goldengrain.enclave.errors import BundleRefused, TicketEndorserRefused
 
 MAX_CERTIFICATE = 16_384

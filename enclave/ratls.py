@@ -31,12 +31,12 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from goldengrain.chaincode.protocol.collateral import UNREADABLE
 from goldengrain.chaincode.protocol.errors import ContractError, QuoteRootUnknown
 from goldengrain.chaincode.protocol.evidence import QuoteVerdict
 from goldengrain.chaincode.protocol.policy import Policy
 from goldengrain.chaincode.protocol.quote_rules import Rule, market_rules
 from goldengrain.chaincode.protocol.quotes import inspect_quote
+from goldengrain.chaincode.protocol.unreadable import UNREADABLE
 from goldengrain.enclave.errors import CertificateKeyMismatch, CertificateMalformed
 
 EVIDENCE = x509.ObjectIdentifier("2.23.133.5.4.9")

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from fabric_protos.msp import identities_pb2
 
+from goldengrain.chaincode.protocol.unreadable import UNREADABLE
 from goldengrain.gateway.errors import IdentityError, PassphraseMissing, PassphraseWrong
 from goldengrain.gateway.passphrases import is_encrypted, passphrase
 
@@ -57,7 +58,7 @@ class Identity:
         """The parsed certificate. Raises IdentityError if it is not one."""
         try:
             return x509.load_pem_x509_certificate(self.certificate)
-        except ValueError as error:
+        except UNREADABLE as error:
             raise IdentityError(f"not a PEM certificate ({self.msp_id}): {error}") from error
 
 
@@ -150,7 +151,7 @@ def credentials_from_pem(
     signer = PrivateKeySigner.from_pem(private_key, password, name=name)
     try:
         matching = identity.x509.public_key() == signer.public_key
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise IdentityError(f"the certificate's key cannot be read ({msp_id}): {error}") from error
     if not matching:
         raise IdentityError(

@@ -20,6 +20,7 @@ from fabric_protos.msp import identities_pb2, msp_config_pb2
 from fabric_protos.orderer import configuration_pb2 as orderer_pb2
 from google.protobuf.message import DecodeError
 
+from goldengrain.chaincode.protocol.unreadable import UNREADABLE
 from goldengrain.gateway.errors import BlockError
 from goldengrain.gateway.identity import is_low_s
 
@@ -66,7 +67,7 @@ class Msp:
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (TypeError, InvalidSignature, *UNREADABLE):
         return False
     return True
 
@@ -99,7 +100,7 @@ class ChannelTrust:
                 raise BlockError(f"block {block.header.number} is not a config block")
             group = configtx_pb2.ConfigEnvelope.FromString(payload.data).config.channel_group
             return cls._from_group(header.channel_id, group)
-        except (DecodeError, IndexError, ValueError) as error:
+        except (DecodeError, IndexError, *UNREADABLE) as error:
             raise BlockError(f"block {block.header.number} holds no configuration: {error}") from error
 
     @classmethod
@@ -128,7 +129,7 @@ class ChannelTrust:
         try:
             parsed = identities_pb2.SerializedIdentity.FromString(identity)
             certificate = _certificate(parsed.id_bytes)
-        except (DecodeError, ValueError) as error:
+        except (DecodeError, *UNREADABLE) as error:
             raise BlockError(f"a signer's identity is malformed: {error}") from error
         msp = (self.orderers if orderer else self.organizations | self.orderers).get(parsed.mspid)
         if msp is None:

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from fabric_protos.common import common_pb2
 from google.protobuf.message import DecodeError
+
+from goldengrain.chaincode.protocol.unreadable import UNREADABLE
 
 from .errors import CardInvalid, NetworkError
 from .genesis import write_genesis
@@ -84,7 +85,7 @@ def accept_card(home: Home, card: Mapping[str, Any]) -> Member:
 def _has_same_key(certificate: bytes, path: Path) -> bool:
     try:
         new, old = (x509.load_pem_x509_certificate(one).public_key() for one in (certificate, path.read_bytes()))
-    except (OSError, ValueError, UnsupportedAlgorithm):
+    except (OSError, *UNREADABLE):
         return False
     return new == old
 

@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
+
+from goldengrain.chaincode.protocol.unreadable import UNREADABLE
 
 from .errors import CertificateUnusable
 from .home import Home
@@ -43,7 +45,7 @@ def _check(folder: Path, organization: str, host: str, now: datetime) -> None:
         try:
             certificate, authority = (x509.load_pem_x509_certificate(_read(one)) for one in (path, authority_path))
             certificate.verify_directly_issued_by(authority)
-        except (OSError, ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
+        except (OSError, TypeError, InvalidSignature, *UNREADABLE) as error:
             raise CertificateUnusable(
                 f"{path} of {host} is not of the authority in {authority_path} ({str(error) or 'wrong signature'}); "
                 "restore the folder"

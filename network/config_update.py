@@ -24,6 +24,7 @@ from fabric_protos.common import common_pb2, configtx_pb2
 from fabric_protos.msp import identities_pb2
 from google.protobuf.message import DecodeError
 
+from goldengrain.chaincode.protocol.unreadable import UNREADABLE
 from goldengrain.gateway.identity import Credentials
 
 from .errors import UpdateInvalid
@@ -244,6 +245,6 @@ def _signer(signature: configtx_pb2.ConfigSignature) -> Signed:
         header = common_pb2.SignatureHeader.FromString(signature.signature_header)
         identity = identities_pb2.SerializedIdentity.FromString(header.creator)
         subject = x509.load_pem_x509_certificate(identity.id_bytes).subject.rfc4514_string()
-    except (DecodeError, ValueError) as error:
+    except (DecodeError, *UNREADABLE) as error:
         raise UpdateInvalid(f"a signature of it names no certificate: {error}") from error
     return Signed(identity.mspid, subject)

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from goldengrain.chaincode.protocol.unreadable import UNREADABLE
 from goldengrain.gateway.errors import PassphraseWrong
 from goldengrain.gateway.passphrases import is_encrypted, passphrase
 
@@ -76,7 +77,7 @@ def read_authorities(folder: Path, domain: str) -> Authorities:
             CertificateAuthority(read_pair(folder / kind / f"{kind}.{domain}-cert.pem", folder / kind / "priv_sk"))
             for kind in ("ca", "tlsca")
         )
-    except (OSError, ValueError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise NetworkIncomplete(
             f"the certificate authorities of {domain} in {folder} cannot be read ({error}); restore the folder"
         ) from error

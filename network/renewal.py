@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from goldengrain.chaincode.protocol.unreadable import UNREADABLE
 from goldengrain.gateway.passphrases import is_encrypted, passphrase
 
 from .certificates import CertificateAuthority, KeyPair
@@ -132,7 +133,7 @@ def encrypt(
     for path in _user_keys(home, organization, name) if name else _authority_keys(home, organization):
         try:
             write_key(path, read_key(path), password)
-        except (OSError, ValueError) as error:
+        except (OSError, *UNREADABLE) as error:
             raise NetworkIncomplete(f"{path} cannot be read ({error}); restore the folder") from error
     if name and isinstance(organization, Organization):
         add_to_wallet(home, load_identity(home, organization, name))
@@ -156,7 +157,7 @@ def _renew(authority: CertificateAuthority, certificate: Path, key: Path, *, kee
     try:
         old = x509.load_pem_x509_certificate(certificate.read_bytes())
         made = authority.renew(old, read_key(key) if keep else None)
-    except (OSError, ValueError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise NetworkIncomplete(f"{certificate} cannot be renewed: {error}") from error
     if not keep:
         write_key(key, made.key, passphrase(f"the key {key}") if is_encrypted(key.read_bytes()) else None)

@@ -15,6 +15,7 @@ from fabric_protos.common import configtx_pb2
 from fabric_protos.msp import msp_config_pb2
 
 from goldengrain.chaincode.protocol.policy import BundleOrganization, TrustBundle
+from goldengrain.chaincode.protocol.unreadable import UNREADABLE
 
 from .errors import NetworkIncomplete
 
@@ -74,7 +75,7 @@ def _organization(value: bytes) -> BundleOrganization:
             ),
             **{name: unit for name, unit in names.items() if unit},
         )
-    except ValueError as error:
+    except UNREADABLE as error:
         raise NetworkIncomplete(f"the certificates of {msp.name} in the channel cannot be read: {error}") from error
 
 

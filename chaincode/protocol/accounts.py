@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from goldengrain.chaincode.protocol import digests
 from goldengrain.chaincode.protocol.errors import MalformedInput
+from goldengrain.chaincode.protocol.unreadable import UNREADABLE
 
 MAX_CERTIFICATE = 16_384
 _SEQUENCE = 0x30
@@ -67,7 +68,7 @@ class Identity:
             raise MalformedInput(f"a certificate of {len(text):,} bytes; at most {MAX_CERTIFICATE:,} are read")
         try:
             certificate = x509.load_pem_x509_certificate(text)
-        except ValueError as error:
+        except UNREADABLE as error:
             raise MalformedInput(f"not a certificate in PEM: {error}") from error
         return cls.from_certificate(msp_id, certificate)
 

@@ -38,6 +38,7 @@ from goldengrain.chaincode.protocol.errors import (
     MalformedInput,
 )
 from goldengrain.chaincode.protocol.evidence import Tee
+from goldengrain.chaincode.protocol.unreadable import UNREADABLE
 
 MAX_COLLATERAL = 131_072
 """Greatest size in bytes of the JSON."""
@@ -54,15 +55,6 @@ FIELDS = (
     "qe_identity_signature",
 )
 """All text: PEM chains, JSON, and the lists and signatures in hex."""
-
-UNREADABLE = (
-    ValueError,
-    UnsupportedAlgorithm,
-    x509.InvalidVersion,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-)
-"""What the library raises for certificates and lists that it can't make sense of, some of it only when one looks in."""
 
 _IDENTITIES = {Tee.SGX: "QE", Tee.TDX: "TD_QE"}
 """The quoting enclave that quotes for each TEE, as QE identity names it."""

@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 from fabric_protos.msp import identities_pb2
 from google.protobuf.message import DecodeError
 
+from goldengrain.chaincode.protocol.unreadable import UNREADABLE
 from goldengrain.chaincode.shim.distinguished_names import text_of
 from goldengrain.chaincode.shim.errors import InvalidArgument, Unauthorized
 
@@ -46,7 +47,7 @@ class ClientIdentity:
         """The X.509 certificate. Raises InvalidArgument if it is none."""
         try:
             return x509.load_pem_x509_certificate(self.certificate_pem)
-        except ValueError as error:
+        except UNREADABLE as error:
             raise InvalidArgument("the creator holds no X.509 certificate in PEM") from error
 
     @cached_property

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from goldengrain.chaincode.protocol.unreadable import UNREADABLE
 from goldengrain.chaincode.shim.errors import ServerError
 from goldengrain.wire.tls import server_context
 
@@ -55,7 +55,7 @@ class TLSOptions:
             matches = load_pem_private_key(self.key, None).public_key() == public
             if self.client_root is not None:
                 x509.load_pem_x509_certificates(self.client_root)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        except (TypeError, *UNREADABLE) as error:
             raise ServerError("the chaincode server's TLS key, certificate or client root is no PEM") from error
         if not matches:
             raise ServerError("the chaincode server's TLS key does not belong to its certificate")

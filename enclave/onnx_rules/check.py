@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,16 +92,6 @@ class CheckedModel:
     """Bytes of all tensors of one run, weights included."""
 
 
-@contextmanager
-def only_text() -> Iterator[None]:
-    """Refuse a model of whose names one is no text: protobuf finds out only when it is read. Raises ModelUnparsable."""
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        raise ModelUnparsable("the plaintext is not an ONNX model: it has names that are not UTF-8") from error
-
-
-@only_text()
 def check_model(data: bytes, interface: ModelInterface, limits: ModelLimits, samples: int) -> CheckedModel:
     """Check a model for a run over `samples` samples; see the module's docstring for the refusals."""
     if len(data) > limits.model_bytes:
@@ -138,7 +127,27 @@ def _parse(data: bytes) -> ModelProto:
         raise ModelUnparsable("the plaintext is not an ONNX model") from error
     if not model.HasField("graph") or not model.graph.node:
         raise ModelUnparsable("the plaintext is not an ONNX model: it has no graph")
+    require_text(model)
     return model
+
+
+def require_text(model: ModelProto) -> None:
+    """Refuse a model with a name that is not UTF-8: protobuf hands it on as bytes. Raises ModelUnparsable."""
+    if not all(isinstance(one, str) for one in _texts(model)):
+        raise ModelUnparsable("the plaintext is not an ONNX model: it has names that are not UTF-8")
+
+
+def _texts(model: ModelProto) -> Iterator[str]:
+    graph = model.graph
+    yield graph.name
+    yield from (one.domain for one in model.opset_import)
+    yield from (one.name for one in graph.initializer)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (one.name for one in node.attribute)
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        yield value.name
+        yield from (size.dim_param for size in value.type.tensor_type.shape.dim)
 
 
 def _check_versions(model: ModelProto) -> None:

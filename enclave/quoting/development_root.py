@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import NameOID
 
 from goldengrain.chaincode.protocol.evidence import Tee
+from goldengrain.chaincode.protocol.unreadable import UNREADABLE
 from goldengrain.enclave.errors import QuotingUnavailable
 
 ORGANIZATION = "SIMULATED - not Intel"
@@ -138,7 +139,7 @@ class DevelopmentRoot:
             if not isinstance(key, ec.EllipticCurvePrivateKey) or certificate.public_key() != key.public_key():
                 raise ValueError("root.key is not the key of root.der")
             certificate.verify_directly_issued_by(certificate)
-        except (OSError, ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
+        except (OSError, TypeError, InvalidSignature, *UNREADABLE) as error:
             raise QuotingUnavailable(
                 f"no development root in {folder}: {error}; make one with DevelopmentRoot.create"
             ) from error

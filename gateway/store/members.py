@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from fabric_protos.common import common_pb2
 from google.protobuf.message import DecodeError
 
+from goldengrain.chaincode.protocol.unreadable import UNREADABLE
 from goldengrain.gateway.errors import StoreError, StoreRefused
 from goldengrain.gateway.trust import ChannelTrust, Msp
 
@@ -55,7 +56,7 @@ class Members:
         """Return who a certificate's holder is. Raises StoreRefused."""
         try:
             certificate = x509.load_pem_x509_certificate(pem)
-        except ValueError as error:
+        except UNREADABLE as error:
             raise StoreRefused("the certificate cannot be read; use that of a wallet entry") from error
         reasons = []
         for msp in self._msps:

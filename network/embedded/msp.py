@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -28,6 +28,7 @@ from cryptography.x509.oid import NameOID
 from fabric_protos.msp import identities_pb2, msp_config_pb2, msp_principal_pb2
 from google.protobuf.message import DecodeError
 
+from goldengrain.chaincode.protocol.unreadable import UNREADABLE
 from goldengrain.network.embedded.blocks import P256_ORDER
 from goldengrain.network.embedded.errors import ConfigError, IdentityError, PrincipalError
 
@@ -110,7 +111,7 @@ class Msp:
             self._intermediates = [x509.load_pem_x509_certificate(pem) for pem in config.intermediate_certs]
             self._admins = {hashlib.sha256(_der_of(pem)).digest() for pem in config.admins}
             self._revoked = [x509.load_pem_x509_crl(pem) for pem in config.revocation_list]
-        except ValueError as error:
+        except UNREADABLE as error:
             raise ConfigError(f"the setup of MSP {config.name} cannot be read: {error}") from error
         if not self._roots:
             raise ConfigError(f"the setup of MSP {config.name} has no root certificate")
@@ -139,7 +140,7 @@ class Msp:
         """An identity of this organisation from a PEM certificate, not yet validated; raises IdentityError."""
         try:
             return Identity(self.msp_id, x509.load_pem_x509_certificate(pem))
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except UNREADABLE as error:
             raise IdentityError(
                 f"could not decode the PEM structure of an identity of {self.msp_id}: {error}"
             ) from error
@@ -232,7 +233,7 @@ class Msp:
             return b""
         try:
             certificate = x509.load_pem_x509_certificate(pem)
-        except ValueError as error:
+        except UNREADABLE as error:
             raise ConfigError(f"an organisational unit of MSP {self.msp_id} has a bad certificate: {error}") from error
         if certificate in self._roots:
             return _chain_identifier([certificate])
@@ -397,7 +398,7 @@ def _is_ca(certificate: x509.Certificate) -> bool:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         return False
-    except ValueError as error:
+    except UNREADABLE as error:
         raise IdentityError(f"the certificate's extensions cannot be read: {error}") from error
 
 
@@ -406,7 +407,7 @@ def _issued(issuer: x509.Certificate, certificate: x509.Certificate, at: datetim
         return False
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (TypeError, InvalidSignature, *UNREADABLE):
         return False
     return True
 

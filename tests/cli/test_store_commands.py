@@ -12,6 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from goldengrain.cli.stores import Stores
+from goldengrain.gateway.errors import BlobNotFound, StoreUnreachable
+from goldengrain.gateway.store import FolderStore
+from goldengrain.gateway.store.base import Digest
+from goldengrain.network.home import Home
 from tests.cli.market.running import COMMAND, Folder
 
 CONTENT = os.urandom(3 << 20)
@@ -106,3 +111,18 @@ def test_another_place_is_kept_for_all_commands(made: Folder, server: str, file:
 @pytest.mark.parametrize("text", ["Org2MSP", "Org2MSP=", "Org2MSP=lots", "=5M"])
 def test_a_quota_that_is_none_is_a_wrong_command_line(made: Folder, text: str) -> None:
     assert made.attempt("store", "serve", "--allow", text).code == 2
+
+
+def test_a_blob_is_found_in_one_store_though_another_one_is_silent(made: Folder, tmp_path: Path) -> None:
+    class Silent(FolderStore):
+        def has(self, digest: Digest) -> bool:
+            raise StoreUnreachable("silent")
+
+    stores = Stores(Home(made.home))
+    digest = stores.of("Org3MSP").put_bytes(b"grain").digest
+    with pytest.raises(BlobNotFound):
+        stores.holding(bytes(32))
+    stores._opened[stores.url("Org1MSP")] = Silent(tmp_path)
+    assert stores.holding(digest, ["Org1MSP"]) is stores.of("Org3MSP")
+    with pytest.raises(StoreUnreachable):
+        stores.holding(bytes(32), ["Org1MSP"])
