@@ -10,10 +10,15 @@ import os
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from goldengrain.network.programs import find_programs
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadFileScheduling
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -50,6 +55,15 @@ async def need_release(fabric_bin: Path, release: tuple[int, int], what: str) ->
 def shared() -> Path | None:
     """The recorded vectors beside the checkout, where they exist; tests mean something without them."""
     return SHARED if SHARED.is_dir() else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    if config.getoption("dist") != "loadfile":
+        return None
+    from tests.sharing import Sharing
+
+    return Sharing(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

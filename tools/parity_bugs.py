@@ -9,19 +9,14 @@ are printed. Needs git, to apply.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from broken_copy import ROOT, broken_copy, environment
+
 BUGS = ROOT / "tests" / "parity" / "bugs"
-LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", ".goldengrain", "*_cache", "__pycache__", ".coverage*", "build", "recorded", "node_modules"
-)
 SEQUENCES = 400
 """Sequences in which a bug has to be found."""
 FOUND = re.compile(r"^seed (\d+): (.*)$", re.MULTILINE)
@@ -29,13 +24,9 @@ FOUND = re.compile(r"^seed (\d+): (.*)$", re.MULTILINE)
 
 def found(patch: Path) -> str | None:
     """Return the difference that a bug makes, in one line; None where none is seen."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "tree"
-        shutil.copytree(ROOT, copy, symlinks=True, ignore=LEFT_OUT)
-        subprocess.run(["git", "apply", str(patch)], cwd=copy, check=True)
-        command = [sys.executable, "-m", "tests.parity.differential", "--sequences", str(SEQUENCES)]
-        environment = os.environ | {"PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tests.parity.differential", "--sequences", str(SEQUENCES)]
+    with broken_copy(patch) as copy:
+        done = subprocess.run(command, cwd=copy, env=environment(copy), capture_output=True, text=True, check=False)
         if done.returncode not in (0, 1) or done.stderr:
             raise SystemExit(f"{patch.name}: the sequences did not run:\n{done.stdout}{done.stderr}")
         told = FOUND.search(done.stdout)
