@@ -17,8 +17,8 @@ import tarfile
 import tempfile
 import time
 from asyncio.subprocess import PIPE, STDOUT
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -67,7 +67,7 @@ def release(fabric_bin: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def engine(fabric_bin: Path, release: str) -> Iterator[str]:
+def started_engine(fabric_bin: Path, release: str) -> Iterator[str]:
     """Docker's engine with images under the names of Fabric's; yields its address."""
     found = shutil.which("dockerd") and shutil.which("busybox") and os.getuid() == 0
     need("docker", found, "install docker.io and busybox-static, and run as root")
@@ -85,6 +85,23 @@ def engine(fabric_bin: Path, release: str) -> Iterator[str]:
         process.wait(30)
         subprocess.run(["umount", str(folder / "exec" / "netns" / "default")], check=False, capture_output=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def engine(started_engine: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of the engine, which is the one that Docker's clients use by themselves."""
+    monkeypatch.setenv("DOCKER_HOST", started_engine)
+    return started_engine
+
+
+@asynccontextmanager
+async def containers(home: Home, topology: Topology) -> AsyncIterator[None]:
+    """A network on the engine that is up at first, and gone afterwards whatever happened to it."""
+    await asyncio.to_thread(partial(runtime.up, home, topology, runtime="docker"))
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(partial(runtime.down, home, purge=True))
 
 
 def _import_images(address: str, fabric_bin: Path, release: str) -> None:
@@ -174,13 +191,11 @@ def test_a_release_is_read_from_a_tag() -> None:
 @pytest.mark.fabric
 @pytest.mark.timeout(180)
 async def test_a_network_of_containers_comes_up_grows_goes_down_and_comes_up_again(
-    engine: str, release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, release: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("DOCKER_HOST", engine)
     home = Home(tmp_path / "home")
     topology = on_images(Docker(release), default_topology(2, orderers=3))
-    await asyncio.to_thread(partial(runtime.up, home, topology, runtime="docker"))
-    try:
+    async with containers(home, topology):
         assert (await deploy(home, "cc", "1", "127.0.0.1:9999")).sequence == 1
         assert set(yaml.safe_load((home.path / "compose.yaml").read_text())["services"]) == {
             node.name for node in (await runtime.query_status(home)).nodes
@@ -194,20 +209,15 @@ async def test_a_network_of_containers_comes_up_grows_goes_down_and_comes_up_aga
         assert not (await runtime.query_status(home)).running
         assert (await asyncio.to_thread(runtime.up, home)).runtime == "docker"
         assert (await deploy(home, "cc", "2", "127.0.0.1:9999")).changed is False
-    finally:
-        await asyncio.to_thread(partial(runtime.down, home, purge=True))
     assert not home.path.exists()
 
 
 @pytest.mark.check
 @pytest.mark.fabric
 @pytest.mark.timeout(180)
-async def test_docker_compose_runs_the_file_that_is_written(
-    engine: str, release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_docker_compose_runs_the_file_that_is_written(engine: str, release: str, tmp_path: Path) -> None:
     """A network that has been up once is started by compose alone, takes a transaction, and is stopped by it."""
     need("docker", shutil.which("docker-compose"), "install docker-compose")
-    monkeypatch.setenv("DOCKER_HOST", engine)
     home = Home(tmp_path / "home")
 
     async def compose_does(*words: str) -> None:
@@ -217,22 +227,18 @@ async def test_docker_compose_runs_the_file_that_is_written(
         assert process.returncode == 0, said.decode()
 
     topology = on_images(Docker(release), default_topology(orderers=3))
-    await asyncio.to_thread(partial(runtime.up, home, topology, runtime="docker"))
-    try:
-        async with programs.key_value(home) as deployed:
-            await asyncio.to_thread(runtime.down, home)
-            await compose_does("config", "--quiet")
-            await compose_does("up", "--detach")
-            assert runtime.is_running(home)
-            await deployed.wait_ready("put", "composed", "yes")
-            async with deployed.contract(1) as contract:
-                assert (await contract.submit("put", "once", "more")).code == "VALID"
-                assert await contract.evaluate("get", "composed") == b"yes"
-            await compose_does("down")
-            assert not runtime.is_running(home)
-            assert everything(engine) == []
-    finally:
-        await asyncio.to_thread(partial(runtime.down, home, purge=True))
+    async with containers(home, topology), programs.key_value(home) as deployed:
+        await asyncio.to_thread(runtime.down, home)
+        await compose_does("config", "--quiet")
+        await compose_does("up", "--detach")
+        assert runtime.is_running(home)
+        await deployed.wait_ready("put", "composed", "yes")
+        async with deployed.contract(1) as contract:
+            assert (await contract.submit("put", "once", "more")).code == "VALID"
+            assert await contract.evaluate("get", "composed") == b"yes"
+        await compose_does("down")
+        assert not runtime.is_running(home)
+        assert everything(engine) == []
 
 
 def everything(engine: str) -> list[str]:
@@ -247,11 +253,8 @@ def everything(engine: str) -> list[str]:
 
 @pytest.mark.check
 @pytest.mark.fabric
-def test_an_engine_makes_bridge_and_container_as_it_is_told(
-    engine: str, release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_makes_bridge_and_container_as_it_is_told(engine: str, release: str, tmp_path: Path) -> None:
     """Made and looked at, not started: containers on a bridge would talk over other addresses than 127.0.0.1."""
-    monkeypatch.setenv("DOCKER_HOST", engine)
     home = Home(tmp_path / "home")
     network = DockerNetwork(home, on_images(Docker(release, network="bridge")))
     network.topology = network._create(FabricPrograms(Path("peer"), Path("orderer"), (3, 1)))
@@ -288,10 +291,9 @@ def test_an_engine_makes_bridge_and_container_as_it_is_told(
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("scenario", [None, "tampered-report"])
 def test_the_demonstration_is_played_on_containers(
-    engine: str, fabric_bin: Path, scenario: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, fabric_bin: Path, scenario: str | None, tmp_path: Path
 ) -> None:
     asyncio.run(need_release(fabric_bin, (3, 0), f"image with the tag {Docker().tag}, which the demonstration takes"))
-    monkeypatch.setenv("DOCKER_HOST", engine)
     result, said = played(tmp_path, "--runtime", "docker", *(("--scenario", scenario) if scenario else ()))
     require_sound(result, "docker")
     assert "three real Raft orderers" in said
@@ -367,9 +369,8 @@ MISHAPS = {
 @pytest.mark.fabric
 @pytest.mark.parametrize("what", MISHAPS)
 def test_a_mishap_ends_in_one_line_and_leaves_nothing_running(
-    engine: str, release: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, release: str, what: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("DOCKER_HOST", engine)
     mishap, home = MISHAPS[what], Home(tmp_path / "home")
     usual = mishap.topology.docker == Docker()
     topology = on_images(Docker(release), mishap.topology) if usual else mishap.topology
@@ -386,7 +387,6 @@ def test_a_mishap_ends_in_one_line_and_leaves_nothing_running(
 def test_an_engine_that_is_gone_is_said_so_by_every_command(
     engine: str, release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DOCKER_HOST", engine)
     home = Home(tmp_path / "home")
     runtime.up(home, on_images(Docker(release)), runtime="docker")
     try:

@@ -11,7 +11,7 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from goldengrain.gateway.contract import Contract
+from goldengrain.gateway.contract import Contract, SubmitResult
 from goldengrain.gateway.deadlines import Deadlines
 from goldengrain.gateway.errors import (
     CommitStatusError,
@@ -118,12 +118,7 @@ async def test_a_connection_that_was_cut_between_calls_is_made_anew(contract: Co
     proxy.cut()
     await asyncio.sleep(0.1)
     async with asyncio.timeout(10):
-        while True:
-            try:
-                await contract.submit("append", "k", "w")
-                break
-            except EndorseError:
-                await asyncio.sleep(0.1)
+        await once_endorsed(contract, "append", "k", "w")
     assert (await contract.evaluate("get", "k")) == b"vw"
 
 
@@ -157,6 +152,15 @@ async def test_a_peers_certificate_that_has_expired_is_no_peer(user: Credentials
     finally:
         await server.stop()
     assert server.calls == []
+
+
+async def once_endorsed(contract: Contract, *call: str) -> SubmitResult:
+    """Submit a call that fails to be endorsed, and so has no effect, until it is."""
+    while True:
+        try:
+            return await contract.submit(*call)
+        except EndorseError:
+            await asyncio.sleep(0.1)
 
 
 # On the embedded network: what only a network knows.
@@ -209,11 +213,6 @@ async def test_the_gateway_peer_is_restarted(network: Served) -> None:
             assert not caught.value.may_commit
             await network.tell("start", PEERS[0])
             async with asyncio.timeout(20):
-                while True:
-                    try:
-                        second = await contract.submit("put", "restarted", "3")
-                        break
-                    except EndorseError:
-                        await asyncio.sleep(0.1)
+                second = await once_endorsed(contract, "put", "restarted", "3")
                 numbers = [(await anext(blocks)).header.number for _ in range(second.block - first.block + 1)]
     assert numbers == list(range(first.block, second.block + 1))
