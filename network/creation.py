@@ -21,6 +21,7 @@ _MADE_LATER = (
     "logs",
     "nodes",
     "store",
+    "trust-bundles",
     "clock",
     "clock.lock",
     "simulated-root",
