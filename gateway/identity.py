@@ -151,12 +151,11 @@ def credentials_from_pem(
     signer = PrivateKeySigner.from_pem(private_key, password, name=name)
     try:
         matching = identity.x509.public_key() == signer.public_key
+        subject = identity.x509.subject.rfc4514_string()
     except UNREADABLE as error:
-        raise IdentityError(f"the certificate's key cannot be read ({msp_id}): {error}") from error
+        raise IdentityError(f"the certificate's key or subject cannot be read ({msp_id}): {error}") from error
     if not matching:
-        raise IdentityError(
-            f"the private key does not belong to the certificate {identity.x509.subject.rfc4514_string()}"
-        )
+        raise IdentityError(f"the private key does not belong to the certificate {subject}")
     return Credentials(identity, signer)
 
 

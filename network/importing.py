@@ -202,7 +202,10 @@ def _node(name: str, endpoint: Endpoint) -> dict[str, Any]:
 def _keep_identity(home: Home, owner: Organization, credentials: Credentials, key_pem: bytes) -> str:
     """Put the identity into the wallet and, as an MSP folder, among its organisation's users."""
     subject = credentials.identity.x509.subject
-    common = str(subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
+    names = subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    if not names:
+        raise ImportRefused("the identity's certificate names nobody (it has no common name); enrol it anew")
+    common = str(names[0].value)
     units = [str(one.value) for one in subject.get_attributes_for_oid(x509.NameOID.ORGANIZATIONAL_UNIT_NAME)]
     name = "Admin" if "admin" in units else common.partition("@")[0]
     label = f"{name}@{owner.domain}"
