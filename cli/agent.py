@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import click
+from rich.text import Text
 
 from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.cli.agents.agent import Agent, Side
@@ -23,7 +24,7 @@ from goldengrain.cli.command import Group, command
 from goldengrain.cli.enclave_process import EnclaveKeeper
 from goldengrain.cli.market_session import market_session, short
 from goldengrain.cli.operators import NAME, challenger_option, challenging, evidence_for, pccs_option, prepare
-from goldengrain.cli.output import console, emit, table
+from goldengrain.cli.output import console, emit, printable, table
 from goldengrain.cli.session import home_of
 from goldengrain.cli.settings import settings
 from goldengrain.cli.timing import DURATION, moment
@@ -144,10 +145,8 @@ def show(context: click.Context, notice: Notice, sink: TextIO) -> None:
         sys.stdout.flush()
 
 
-def _line(notice: Notice) -> str:
-    colour = COLOURS.get(notice.kind)
-    text = str(notice).replace("[", r"\[")
-    return f"[{colour}]{text}[/]" if colour else text
+def _line(notice: Notice) -> Text:
+    return Text(printable(str(notice)), COLOURS.get(notice.kind, ""))
 
 
 def stopped_by_signals() -> asyncio.Event:

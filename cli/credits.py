@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from rich.text import Text
 
 from goldengrain.chaincode.protocol.accounts import Role, certificate_role
 from goldengrain.chaincode.protocol.coins import Output
@@ -117,13 +118,17 @@ async def _all_balances(context: click.Context, opened: MarketSession) -> None:
         "conserved": supply.conserved,
     }
     said = f"minted {supply.minted:,}, held {supply.held:,} (of it in escrow {supply.escrow:,}): "
-    emit(context, value, [table("Credits", ("account", "balance"), rows), said + _verdict(supply.conserved)])
+    emit(
+        context,
+        value,
+        [table("Credits", ("account", "balance"), rows), Text.assemble(said, _verdict(supply.conserved))],
+    )
     if not supply.conserved:
         raise CheckFailed("what is held is not what was minted")
 
 
-def _verdict(conserved: bool) -> str:
-    return "not a unit is lost" if conserved else "[bold red]they differ[/]"
+def _verdict(conserved: bool) -> Text:
+    return Text("not a unit is lost") if conserved else Text("they differ", "bold red")
 
 
 def _admins(home: Home) -> list[str]:

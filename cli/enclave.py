@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
+from rich.text import Text
 
 from goldengrain.chaincode.protocol.clock import LedgerClock
 from goldengrain.chaincode.protocol.collateral import examine
@@ -324,10 +324,10 @@ def _rows(verdict: Verdict) -> list[tuple[str, object]]:
         ("debug", value["debug"]),
         ("TCB status", value["tcb_status"]),
         ("advisories", ", ".join(verdict.advisories)),
-        ("root", "[bold yellow]simulated[/]" if verdict.simulated else "Intel"),
+        ("root", Text("simulated", "bold yellow") if verdict.simulated else "Intel"),
         ("judged at", value["at"]),
         ("policy", verdict.policy),
-        ("verdict", escape(f"{value['verdict']}{refusal}")),
+        ("verdict", f"{value['verdict']}{refusal}"),
     ]
 
 

@@ -6,9 +6,10 @@ import json
 import sys
 
 import click
+from rich.text import Text
 
 from goldengrain.cli.command import Group, command
-from goldengrain.cli.output import console
+from goldengrain.cli.output import console, plain, printable
 from goldengrain.cli.session import session
 from goldengrain.cli.settings import settings
 from goldengrain.gateway.events import ChaincodeEvent
@@ -44,5 +45,7 @@ def _print(context: click.Context, event: ChaincodeEvent) -> None:
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
         return
-    console(context).print(f"[dim]{event.block:>6} {event.transaction_id[:12]}[/] [bold]{event.name}[/] ", end="")
-    console(context).print(payload, markup=False, soft_wrap=True)
+    head = Text.assemble(
+        (f"{event.block:>6} {event.transaction_id[:12]} ", "dim"), (printable(event.name), "bold"), " "
+    )
+    console(context).print(head, plain(payload), sep="", soft_wrap=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
+from rich.text import Text
 
 from goldengrain.chaincode.protocol.errors import MalformedInput
 from goldengrain.chaincode.protocol.offer import DEFAULT_CHUNK, MAX_CHUNK, MIN_CHUNK
@@ -92,7 +92,7 @@ async def seal(
         "checked": checked,
         "simulated": sealed.simulated,
     }
-    lines = [
+    lines: list[str | Text] = [
         f"offer {sealed.id.hex()}",
         f"sealed to {len(sealed.command.envelopes)} enclaves; {sealed.command.size:,} bytes in the store",
         f"it will lock a bond of {sealed.command.bond:,} and cost a benchmark fee of {view.task.benchmark_fee:,}",
@@ -135,7 +135,7 @@ async def open_model(
         "acknowledged": done,
         "simulated": bought.simulated,
     }
-    lines = [
+    lines: list[str | Text] = [
         f"{out}: {bought.size:,} bytes, SHA-256 {bought.digest.hex()}, as the enclave attested",
         f"score {bought.score:,} ppm, paid {bought.price:,}",
         *([f"on your own test set: {score:,} ppm"] if score is not None else []),
@@ -379,11 +379,11 @@ def _rows(value: dict[str, Any], found: Inspected) -> list[tuple[str, object]]:
         ("IR version", found.ir_version or ""),
         ("operator sets", ", ".join(f"{domain} {version}" for domain, version in found.operator_sets.items())),
         ("operators", ", ".join(f"{count} {name}" for name, count in found.operators.items())),
-        ("input", escape(", ".join(found.inputs))),
-        ("output", escape(", ".join(found.outputs))),
+        ("input", ", ".join(found.inputs)),
+        ("output", ", ".join(found.outputs)),
         ("operations a sample", "" if found.operations is None else f"{found.operations:,}"),
         ("memory", "" if found.memory is None else f"{found.memory:,} bytes"),
-        ("would an enclave take it", escape(verdict)),
+        ("would an enclave take it", verdict),
     ]
 
 

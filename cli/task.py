@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 
 from goldengrain.chaincode.protocol.task import MAX_ENCLAVES, MAX_SLOTS, Award, Metric, PriceSchedule
 from goldengrain.cli import buying, evaluating
@@ -23,7 +24,7 @@ from goldengrain.cli.timing import DURATION, moment
 from goldengrain.gateway.market.views import SlotView, TaskView
 
 DEFAULT_SCHEDULE = "800000:1000,950000:5000"
-SIMULATED = "[bold yellow]simulated[/] attestation: for tests, not for value"
+SIMULATED = Text.assemble(("simulated", "bold yellow"), " attestation: for tests, not for value")
 
 
 class Schedule(click.ParamType[PriceSchedule]):
@@ -153,7 +154,7 @@ async def open_task(context: click.Context, **options: Any) -> None:
         "enclaves": [one.hex() for one in made.enclaves],
         "simulated": made.simulated,
     }
-    lines = [
+    lines: list[str | Text] = [
         f"task {made.id.hex()}",
         f"{test_set.name}, {test_set.samples:,} samples, hidden from all but {len(made.enclaves)} enclaves",
         f"scored by {scoring(view.task.spec)}",

@@ -24,7 +24,7 @@ from typing import Any
 from .certificate_check import check_certificates
 from .couchdb_servers import check_couchdbs
 from .creation import create, existing, remove_created
-from .errors import FabricTooOld, NetworkAlreadyRunning, NetworkError, StartFailed
+from .errors import FabricTooOld, NetworkAlreadyRunning, NetworkError, NetworkNotFound, StartFailed
 from .genesis import genesis_capability
 from .home import Home, NetworkState, network_state
 from .joining import join_peer
@@ -178,8 +178,13 @@ class NativeNetwork:
         self.state = None
 
     async def stop_node(self, name: str, *, kill: bool = False) -> None:
-        """Stop one node, such as `peer0.org1.example.com`, if it runs; with `kill` by SIGKILL, as a crash would."""
-        await asyncio.to_thread(partial(self._runner.stop, [self._nodes[name]], kill=kill))
+        """Stop one node, such as `peer0.org1.example.com`, if it runs; with `kill` by SIGKILL, as a crash would.
+
+        Raises:
+            NetworkNotFound: there is no such node here.
+
+        """
+        await asyncio.to_thread(partial(self._runner.stop, [self.node(name)], kill=kill))
 
     async def start_node(self, name: str, config_blocks: Mapping[str, bytes] | None = None) -> None:
         """Start a node that is new or was stopped, and wait until it answers, has joined, and there is a leader.
@@ -191,6 +196,7 @@ class NativeNetwork:
             config_blocks: the channels' newest configurations by their names, which a new orderer joins by.
 
         Raises:
+            NetworkNotFound: there is no such node here.
             StartFailed: if it ends instead.
 
         """
@@ -218,7 +224,7 @@ class NativeNetwork:
 
     def _spawn(self, name: str) -> None:
         """Start a node's process beside those that run, unless it is one of them."""
-        node = self._nodes[name]
+        node = self.node(name)
         if self._runner.is_alive(node):
             return
         with NetworkLock(self.home.lock_file) as lock:
@@ -252,9 +258,11 @@ class NativeNetwork:
         self.topology = self.home.load_topology()
         self._configure(await self._fit_programs())
 
-    def node_names(self) -> list[str]:
-        """The host names of the nodes that are run here, orderers first."""
-        return list(self._nodes)
+    def node(self, name: str) -> Node:
+        """The node of a host name. Raises NetworkNotFound where none of that name is run here."""
+        if name not in self._nodes:
+            raise NetworkNotFound(f"no node {name!r} is run here; there are {', '.join(self._nodes) or 'none'}")
+        return self._nodes[name]
 
     async def _fit_programs(self) -> FabricPrograms:
         """The programs, which have to know what the network's channels need."""

@@ -140,8 +140,7 @@ async def restart_node(home: Home | Path, name: str, *, steps: Steps = silent) -
         raise NetworkNotRunning(f"the network in {home.path} is one process; restart it without naming a node")
     network = real_network(home)
     await network.attach()
-    if name not in network.node_names():
-        raise NetworkNotFound(f"no node {name!r} is run here; there are {', '.join(network.node_names())}")
+    network.node(name)
     if not is_running(home):
         raise NetworkNotRunning(f"the network in {home.path} does not run; `goldengrain network up` starts it")
     with steps(f"{name} stopped"):

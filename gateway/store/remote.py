@@ -39,6 +39,7 @@ from goldengrain.gateway.store.wire import KEEPALIVE, MAX_MESSAGE, MAX_PAGE, SER
 
 _IN_MEMORY = 8 << 20  # bytes of a blob on its way before it goes to a temporary file
 _CALL_S = 30.0  # for what is answered at once
+_BLOB_S = 60.0  # for a call that carries a blob; what is left by then goes over another, so that silence has an end
 T = TypeVar("T")
 
 
@@ -162,7 +163,7 @@ class RemoteStore(ContentStore):
                 patience.reward()
             furthest = max(furthest, stat.received)
             try:
-                self._put(_requests(file, blob, stat.received, progress))
+                self._put(_requests(file, blob, stat.received, progress), timeout=_BLOB_S)
                 return
             except grpc.RpcError as error:
                 failure = error_of(error, self.address)
@@ -171,7 +172,7 @@ class RemoteStore(ContentStore):
                 patience.try_again(failure)
 
     def _open_at(self, digest: bytes, offset: int) -> _Stream:
-        return _Stream(self._get(pb.GetRequest(digest=digest, offset=offset)), self.address)
+        return _Stream(self._get(pb.GetRequest(digest=digest, offset=offset), timeout=_BLOB_S), self.address)
 
 
 class _Stream:

@@ -8,9 +8,12 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
@@ -25,7 +28,7 @@ from goldengrain.gateway.errors import (
     StoreUnreachable,
     UploadBusy,
 )
-from goldengrain.gateway.store import CHUNK, FolderStore
+from goldengrain.gateway.store import CHUNK, FolderStore, remote
 from goldengrain.gateway.store.base import Blob
 from goldengrain.gateway.store.members import Members
 from goldengrain.gateway.store.server import Rights, StoreServer
@@ -146,6 +149,49 @@ def test_a_cut_upload_goes_on_where_it_stopped(
     assert folder.read(DIGEST) == CONTENT
     assert files(folder.folder) == [DIGEST.hex()]
     assert len(seen) < 2 * (len(CONTENT) // CHUNK + 1)  # the second time less than all of it
+
+
+class Stalling:
+    """Downloads that fall silent after so many bytes each; `None`: they don't."""
+
+    def __init__(self, folder: FolderStore, *brings: int | None) -> None:
+        self.offsets: list[int] = []
+        self.go_on = threading.Event()
+        self._opened, self._brings = folder.open_unverified, brings
+
+    def open_unverified(self, digest: bytes, offset: int) -> Any:
+        file, brings = self._opened(digest, offset), self._brings[min(len(self.offsets), len(self._brings) - 1)]
+        self.offsets.append(offset)
+
+        def read(size: int) -> bytes:
+            if brings is not None and file.tell() - offset >= brings:
+                self.go_on.wait(30)
+            return file.read(size)
+
+        return closing(SimpleNamespace(read=read, close=file.close))
+
+
+@pytest.mark.parametrize("brings", [(CHUNK, None), (0,)], ids=["for a while", "for good"])
+def test_a_server_that_falls_silent_is_asked_for_the_rest_and_given_up_when_it_stays_so(
+    consortium: Consortium,
+    server: StoreServer,
+    folder: FolderStore,
+    monkeypatch: pytest.MonkeyPatch,
+    brings: tuple[int | None, ...],
+) -> None:
+    folder.put_bytes(CONTENT)
+    stalling = Stalling(folder, *brings)
+    monkeypatch.setattr(folder, "open_unverified", stalling.open_unverified)
+    monkeypatch.setattr(remote, "_BLOB_S", 0.3)
+    with consortium.client(server.address) as client:
+        if brings == (0,):
+            with pytest.raises(StoreUnreachable, match="Deadline Exceeded"):
+                client.read(DIGEST)
+            assert set(stalling.offsets) == {0}
+        else:
+            assert client.read(DIGEST) == CONTENT
+            assert stalling.offsets == [0, CHUNK]
+    stalling.go_on.set()
 
 
 def test_a_server_that_is_gone_is_named(consortium: Consortium, server: StoreServer) -> None:
