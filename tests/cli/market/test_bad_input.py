@@ -232,17 +232,23 @@ def open_task(market: Folder) -> str:
     return str(market("task", "open", "--dataset", "digits", "--seed", 100, "--as", USERS[0])["task"])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def held(market: Folder) -> dict[str, int]:
+    """What everybody has before the first refusal."""
+    return dict(market("credits", "balance", "--all")["balances"])
+
+
 def left_behind(market: Folder) -> set[Path]:
     """What a refused command must not touch: secrets and stores."""
     return {path for name in ("secrets", "store") for path in (market.home / name).rglob("*") if path.is_file()}
 
 
-def test_after_all_these_refusals_not_a_credit_has_moved(market: Folder, open_task: str) -> None:
+def test_after_all_these_refusals_not_a_credit_has_moved(market: Folder, held: dict[str, int], open_task: str) -> None:
     shown = market("credits", "balance", "--all")
     assert shown["conserved"] is True
     assert market("task", "show", open_task)["state"] == "takes offers"
     assert market("offer", "list", "--task", open_task)["offers"] == []
-    assert {shown["balances"][label] for label in USERS[1:]} == {100_000}
+    assert {label: shown["balances"][label] for label in USERS[1:]} == {label: held[label] for label in USERS[1:]}
 
 
 def test_errors_for_people_name_the_code_and_show_no_traceback(tmp_path: Path) -> None:
