@@ -117,6 +117,8 @@ def spawn_detached(
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a process that outlives this one: own session, output appended to `log`, descriptors inherited."""
+    for child in _children.values():
+        child.poll()  # one that was killed meanwhile leaves no zombie
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(

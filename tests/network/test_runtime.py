@@ -26,7 +26,7 @@ from goldengrain.network.errors import (
 )
 from goldengrain.network.home import Home, network_state
 from goldengrain.network.ports import assign_ports, same_but_ports
-from goldengrain.network.processes import NetworkLock, is_same_process, start_time
+from goldengrain.network.processes import NetworkLock, is_same_process, spawn_detached, start_time
 from goldengrain.network.runtime import down, logs, query_status, status, up
 from goldengrain.network.topology import BatchSettings, Topology, default_topology
 
@@ -224,6 +224,16 @@ def test_a_process_runs_as_long_as_any_thread_of_it_does() -> None:
         _until_zombie(process.pid)
         assert is_same_process(process.pid, start_time(process.pid))
         os.kill(process.pid, signal.SIGKILL)
+
+
+def test_a_process_that_was_killed_is_no_zombie_once_another_is_started(tmp_path: Path) -> None:
+    killed = spawn_detached(["sleep", "60"], tmp_path / "log")
+    os.kill(killed.pid, signal.SIGKILL)
+    _until_zombie(killed.pid)
+    other = spawn_detached(["true"], tmp_path / "log")
+    assert killed.returncode == -signal.SIGKILL
+    assert not Path(f"/proc/{killed.pid}").exists()
+    assert other.wait(5) == 0
 
 
 @pytest.mark.usefixtures("stand_in")
