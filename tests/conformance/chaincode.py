@@ -37,15 +37,20 @@ class ChaincodeProgram:
 
     async def start(self, package_id: str) -> None:
         """Start it and wait until it listens."""
+        process = await self.launch(package_id)
+        async with asyncio.timeout(60):
+            while not self._listens():
+                assert process.returncode is None, self.log.read_text()
+                await asyncio.sleep(0.05)
+
+    async def launch(self, package_id: str) -> asyncio.subprocess.Process:
+        """Start it, whatever becomes of it."""
         settings = {"CHAINCODE_SERVER_ADDRESS": self.address, "CHAINCODE_ID": package_id, **self._environment}
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command, env={**os.environ, **settings}, stdout=log, stderr=log, cwd=ROOT
             )
-        async with asyncio.timeout(60):
-            while not self._listens():
-                assert self._process.returncode is None, self.log.read_text()
-                await asyncio.sleep(0.05)
+        return self._process
 
     @property
     def runs(self) -> bool:

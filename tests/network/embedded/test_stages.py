@@ -108,6 +108,6 @@ async def chaincode_dies(deployed: Deployed, place: str) -> None:
     """The same for the chaincode."""
     if deployed.program.runs:
         await deployed.program.stop(signal.SIGKILL)
-    await deployed.program.start(deployed.package_id)
+    await deployed.program.launch(deployed.package_id)  # it may die before anybody sees that it listens
     assert await deployed.program.wait(60) == -signal.SIGKILL
     assert f"DIED {place}" in deployed.program.log.read_text(), place
