@@ -286,14 +286,14 @@ def _server(ask: Callable[[Any], object], answers: Iterator[bytes | _Cut]) -> No
     def one(kind: type[Message]) -> Callable[..., Message]:
         return lambda *_, **__: _decoded(kind, next(answers, None))
 
-    def taking(requests: Iterable[pb.PutRequest]) -> pb.PutResponse:
+    def taking(requests: Iterable[pb.PutRequest], **_: object) -> pb.PutResponse:
         for _ in requests:
             pass
         return _decoded(pb.PutResponse, next(answers, None))
 
     store._stat, store._list = one(pb.StatResponse), one(pb.ListResponse)  # type: ignore[assignment]  # doubles
     store._remove, store._usage = one(pb.RemoveResponse), one(pb.UsageResponse)  # type: ignore[assignment]
-    store._put, store._get = taking, lambda _: _Download(answers)  # type: ignore[assignment]
+    store._put, store._get = taking, lambda *_, **__: _Download(answers)  # type: ignore[assignment]
     ask(store)
 
 
