@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -46,24 +45,14 @@ from goldengrain.network.embedded.packages import LifecycleError, parse_package
 from goldengrain.network.home import Home
 from goldengrain.network.topology_file import parse_topology
 from tests.fuzz.changing import Source, changed
+from tests.fuzz.files import file as _file
+from tests.fuzz.files import folder as _folder
 
 CORPUS = Path(__file__).parent / "corpus" / "documents"
 YAML = ("profile-yaml", "topology")
 ROWS = 16
 """Samples of a data set that are read: more are the same again."""
 VIEWS = (OfferView, TaskView, EnclaveView)
-
-
-@cache
-def _folder() -> Path:
-    return Path(tempfile.mkdtemp())
-
-
-def _file(name: str, data: bytes) -> Path:
-    path = _folder() / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
 
 
 def _enclave(data: bytes) -> None:

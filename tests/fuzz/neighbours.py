@@ -52,23 +52,13 @@ from goldengrain.wire.errors import WireError
 from goldengrain.wire.server import StreamServer, _Accepted
 from goldengrain.wire.stream import Stream
 from tests.fuzz.changing import Source, changed
+from tests.fuzz.files import file as _file
+from tests.fuzz.files import folder as _folder
 from tests.gateway.certificates import Ca, Issued
 
 PATH = "/a.B/C"
 NOW = 1_900_000_000
 LARGEST = 1 << 20  # bytes of what claims to be a chunk, a frame or an answer
-
-
-@cache
-def _folder() -> Path:
-    return Path(tempfile.mkdtemp())
-
-
-def _file(name: str, data: bytes) -> Path:
-    path = _folder() / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
 
 
 @cache

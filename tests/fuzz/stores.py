@@ -10,13 +10,11 @@ from __future__ import annotations
 import json
 import os
 import socket
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache, partial
 from hashlib import sha256
 from itertools import chain, repeat
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import boto3
@@ -40,6 +38,7 @@ from goldengrain.gateway.store.server import Rights, _Service
 from goldengrain.gateway.store.wire import CODE_KEY, MAX_MESSAGE
 from goldengrain.network.home import Home
 from tests.fuzz.changing import Source
+from tests.fuzz.files import folder as _folder
 from tests.gateway.store.consortium import Consortium
 
 CONTENT = b"golden grain"
@@ -53,11 +52,6 @@ ENDLESS = MAX_SIZE + 200
 NEXT = b"\n--next--\n"
 PATIENCE = partial(Patience, attempts=3, first_pause_s=0)
 M = TypeVar("M", bound=Message)
-
-
-@cache
-def _folder() -> Path:
-    return Path(tempfile.mkdtemp())
 
 
 # -- what is asked of a store, and what has to hold whatever it answers
@@ -292,8 +286,8 @@ def _server(ask: Callable[[Any], object], answers: Iterator[bytes | _Cut]) -> No
         return _decoded(pb.PutResponse, next(answers, None))
 
     store._stat, store._list = one(pb.StatResponse), one(pb.ListResponse)  # type: ignore[assignment]  # doubles
-    store._remove, store._usage = one(pb.RemoveResponse), one(pb.UsageResponse)  # type: ignore[assignment]
-    store._put, store._get = taking, lambda *_, **__: _Download(answers)  # type: ignore[assignment]
+    store._remove, store._usage = one(pb.RemoveResponse), one(pb.UsageResponse)  # type: ignore[assignment]  # doubles
+    store._put, store._get = taking, lambda *_, **__: _Download(answers)  # type: ignore[assignment]  # doubles
     ask(store)
 
 

@@ -106,12 +106,17 @@ async def test_what_only_fabric_3_knows_is_refused_for_older_programs_and_nothin
     assert not home.nodes.exists()
 
 
+def leave_out_joining(monkeypatch: pytest.MonkeyPatch, network: NativeNetwork) -> None:
+    """Stand-ins never answer: only the handling of their processes is looked at."""
+    monkeypatch.setattr(network, "_joins", lambda *_: [])
+    monkeypatch.setattr(network, "_await_leader", lambda: asyncio.sleep(0))
+
+
 async def test_for_fabric_2_5_the_channel_begins_with_the_capability_that_it_knows(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = NativeNetwork(Home(tmp_path / "home"), default_topology(1), programs("v2.5.12"))
-    monkeypatch.setattr(network, "_joins", lambda *_: [])
-    monkeypatch.setattr(network, "_await_leader", lambda: asyncio.sleep(0))
+    leave_out_joining(monkeypatch, network)
     await network.start()
     await network.stop()
     assert genesis_capability(network.home, "market") == "V2_0"
@@ -370,11 +375,9 @@ def test_a_leader_is_read_from_an_orderers_metrics() -> None:
 async def test_a_network_outlives_who_started_it_and_is_stopped_by_its_folder(
     programs: Programs, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stand-ins that never answer: joining is left out, the handling of processes is what it is about."""
     write_genesis(home, home.load_topology())
     network = NativeNetwork(home, None, programs())
-    monkeypatch.setattr(network, "_joins", lambda *_: [])
-    monkeypatch.setattr(network, "_await_leader", lambda: asyncio.sleep(0))
+    leave_out_joining(monkeypatch, network)
     await network.start()
     nodes = run_nodes(home)
     assert len(nodes) == 4
@@ -391,8 +394,7 @@ async def test_a_node_that_runs_is_not_started_again(
 ) -> None:
     write_genesis(home, home.load_topology())
     network = NativeNetwork(home, None, programs())
-    monkeypatch.setattr(network, "_joins", lambda *_: [])
-    monkeypatch.setattr(network, "_await_leader", lambda: asyncio.sleep(0))
+    leave_out_joining(monkeypatch, network)
     name = "peer0.org1.example.com"
     async with network:
         record = home.nodes / name / "process.json"
